@@ -1,1 +1,25 @@
-//! A Diesel connection pool that survives a live change of the PostgreSQL server behind it.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
+
+mod change;
+mod customizer;
+mod manager;
+mod marker;
+mod oid_table;
+mod prime;
+mod probe;
+mod protection;
+mod reset;
+mod server;
+mod shield;
+mod snapshot;
+mod stats;
+mod synchronize;
+
+pub use change::{Change, MovedType, TypeName, on_change};
+pub use customizer::HotUpgradeCustomizer;
+pub use manager::HotUpgradeManager;
+pub use server::Server;
+pub use stats::{Stats, stats};
+pub use synchronize::{Outcome, synchronize};

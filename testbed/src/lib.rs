@@ -1,1 +1,30 @@
 //! Real PostgreSQL clusters and a real PgBouncer that fetch, start and stop themselves.
+mod account;
+mod apt;
+mod cache;
+mod cluster;
+mod command;
+mod error;
+mod external;
+mod forwarder;
+mod fragment;
+mod guard;
+mod ini;
+mod installation;
+mod npm;
+mod pgbouncer;
+mod port;
+mod release;
+mod server;
+mod sources;
+mod target;
+mod template;
+
+pub use cluster::Cluster;
+pub use error::Error;
+pub use forwarder::Forwarder;
+pub use ini::PgBouncerConfig;
+pub use installation::Installation;
+pub use pgbouncer::PgBouncer;
+pub use release::Release;
+pub use target::Target;

@@ -1,0 +1,151 @@
+//! The connection manager: asks at every checkout.
+
+use std::fmt;
+
+use diesel::pg::PgConnection;
+use diesel::r2d2::{ConnectionManager, Error};
+use r2d2::ManageConnection;
+
+use crate::shield::shielded;
+use crate::synchronize::synchronize;
+use crate::{marker, protection};
+
+/// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client: a
+/// connection is replaced after so many.
+const MAX_RESETS: u32 = 36;
+
+/// An r2d2 connection manager that verifies, at every checkout, that the connection's caches belong to the server
+/// that answers. It stands in for [`ConnectionManager`], and its pool hands out plain [`PgConnection`]s.
+///
+/// Use it together with [`HotUpgradeCustomizer`](crate::HotUpgradeCustomizer), which does the same for new
+/// connections.
+///
+/// # Cost
+///
+/// One round trip a checkout where nothing changed, in place of the stock ping; see
+/// [`synchronize`](crate::synchronize) for what a change costs. Nothing at all with r2d2's
+/// `test_on_check_out(false)`, which turns the protection at checkout off.
+///
+/// # Errors
+///
+/// Those of [`ConnectionManager`]. r2d2 answers an error of a checkout with another connection.
+///
+/// # Example
+///
+/// ```no_run
+/// use diesel::r2d2::Pool;
+/// use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let manager = HotUpgradeManager::new("postgres://app@pooler/app");
+/// let pool = Pool::builder()
+///     .connection_customizer(Box::new(HotUpgradeCustomizer::new()))
+///     .build(manager)?;
+/// let mut conn = pool.get()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HotUpgradeManager<M = ConnectionManager<PgConnection>> {
+    inner: M,
+    /// The inner manager's own check runs before the probe, not in place of it.
+    keep_inner_check: bool,
+    enabled: bool,
+}
+
+impl HotUpgradeManager {
+    /// Manages connections to `database_url`, as [`ConnectionManager::new`] does. The probe takes the place of the
+    /// stock ping.
+    pub fn new(database_url: impl Into<String>) -> Self {
+        HotUpgradeManager { inner: ConnectionManager::new(database_url), keep_inner_check: false, enabled: true }
+    }
+}
+
+impl<M> HotUpgradeManager<M>
+where
+    M: ManageConnection<Connection = PgConnection, Error = Error>,
+{
+    /// Protects the connections of another manager, one that fetches a token for each connection, say. Its own
+    /// `is_valid` runs first, so a checkout costs what that costs, and one round trip.
+    ///
+    /// ```no_run
+    /// use diesel::{pg::PgConnection, r2d2::ConnectionManager};
+    /// use diesel_postgres_hot_upgrade::HotUpgradeManager;
+    ///
+    /// let inner = ConnectionManager::<PgConnection>::new("postgres://app@pooler/app");
+    /// let manager = HotUpgradeManager::wrap(inner);
+    /// ```
+    pub fn wrap(inner: M) -> Self {
+        HotUpgradeManager { inner, keep_inner_check: true, enabled: true }
+    }
+
+    /// Turns the protection of this manager on (the default) or off: then it does what the inner manager does, and
+    /// nothing else. The environment variable `DIESEL_POSTGRES_HOT_UPGRADE=off` turns off all of this crate.
+    #[must_use]
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// The inner manager.
+    pub fn inner(&self) -> &M {
+        &self.inner
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.enabled && protection::is_on()
+    }
+}
+
+/// Never shows the inner manager: it may know a password.
+impl<M> fmt::Debug for HotUpgradeManager<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HotUpgradeManager")
+            .field("inner", &format_args!("{}", std::any::type_name::<M>()))
+            .field("enabled", &self.enabled)
+            .finish()
+    }
+}
+
+impl<M> ManageConnection for HotUpgradeManager<M>
+where
+    M: ManageConnection<Connection = PgConnection, Error = Error>,
+{
+    type Connection = PgConnection;
+    type Error = Error;
+
+    fn connect(&self) -> Result<PgConnection, Error> {
+        shielded("connecting", || self.inner.connect())
+    }
+
+    fn is_valid(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        shielded("checking a connection", || {
+            if !self.is_enabled() {
+                return self.inner.is_valid(conn);
+            }
+            if self.keep_inner_check {
+                self.inner.is_valid(conn)?;
+            }
+            synchronize(conn).map_err(Error::QueryError)?;
+            Ok(())
+        })
+    }
+
+    fn has_broken(&self, conn: &mut PgConnection) -> bool {
+        let is_worn = self.is_enabled() && marker::resets(conn).is_some_and(|resets| resets >= MAX_RESETS);
+        is_worn || shielded("inspecting a connection", || Ok(self.inner.has_broken(conn))).unwrap_or(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_password() {
+        let manager = HotUpgradeManager::new("postgres://app:hunter2@localhost/app");
+        let shown = format!("{manager:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("ConnectionManager"), "{shown}");
+    }
+}

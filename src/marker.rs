@@ -1,0 +1,43 @@
+//! What this crate remembers of a connection, kept inside the connection's own metadata cache: so it can't get out of
+//! step with what it describes, and the connection's type stays `PgConnection`.
+
+use std::borrow::Cow;
+
+use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
+
+use crate::oid_table::SnapshotId;
+
+/// A name that no type can have: PostgreSQL allows no NUL byte in a name.
+const RESERVED_SCHEMA: &str = "\0diesel-postgres-hot-upgrade";
+
+/// The snapshot that the caches were filled from. `None` means *unknown*, never *new*.
+pub(crate) fn snapshot(conn: &mut PgConnection) -> Option<SnapshotId> {
+    let (high, low) = read(conn, "snapshot")?;
+    SnapshotId::from_halves(high, low)
+}
+
+/// How often the caches were emptied because they could be wrong. `None` on a connection seen for the first time.
+pub(crate) fn resets(conn: &mut PgConnection) -> Option<u32> {
+    read(conn, "resets").map(|(resets, _)| resets)
+}
+
+pub(crate) fn set_snapshot(conn: &mut PgConnection, id: SnapshotId) {
+    write(conn, "snapshot", id.halves());
+}
+
+pub(crate) fn set_resets(conn: &mut PgConnection, resets: u32) {
+    write(conn, "resets", (resets, 0));
+}
+
+fn key(name: &'static str) -> PgMetadataCacheKey<'static> {
+    PgMetadataCacheKey::new(Some(Cow::Borrowed(RESERVED_SCHEMA)), Cow::Borrowed(name))
+}
+
+fn read(conn: &mut PgConnection, name: &'static str) -> Option<(u32, u32)> {
+    let metadata = conn.get_metadata_cache().lookup_type(&key(name))?;
+    Some((metadata.oid().ok()?, metadata.array_oid().ok()?))
+}
+
+fn write(conn: &mut PgConnection, name: &'static str, value: (u32, u32)) {
+    conn.get_metadata_cache().store_type(key(name), value);
+}

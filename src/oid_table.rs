@@ -1,0 +1,249 @@
+//! The OIDs that this process knows, by the server they belong to.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lazy_static::lazy_static;
+
+use crate::server::{PgStart, Server};
+use crate::snapshot::{Horizon, Snapshot};
+
+lazy_static! {
+    /// One for the process, so that a change costs one catalog load and not one for each connection.
+    pub(crate) static ref OID_TABLE: OidTable = OidTable::default();
+}
+
+/// As many (server, database, search path) combinations are remembered; the least recently used one goes first.
+const MAX_SNAPSHOTS: usize = 256;
+
+/// As many of them may hold on no server any more.
+const MAX_OUTDATED: usize = 8;
+
+/// A snapshot remembers as many restarts and physical replicas of its server.
+const MAX_STARTS: usize = 32;
+
+/// How long a connection waits for another one's catalog load before it loads for itself.
+const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Names a snapshot. Never reused, so that a connection whose snapshot was dropped is *unknown*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SnapshotId(NonZeroU64);
+
+impl SnapshotId {
+    pub(crate) fn halves(self) -> (u32, u32) {
+        let id = self.0.get();
+        ((id >> 32) as u32, id as u32)
+    }
+
+    pub(crate) fn from_halves(high: u32, low: u32) -> Option<Self> {
+        NonZeroU64::new(u64::from(high) << 32 | u64::from(low)).map(SnapshotId)
+    }
+}
+
+/// What a probe compares a server with.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    pub(crate) id: SnapshotId,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The start times of the postmasters that are known to hold exactly these types.
+    pub(crate) starts: Vec<PgStart>,
+    pub(crate) horizon: Horizon,
+}
+
+#[derive(Debug)]
+struct Entry {
+    watch: Arc<Watch>,
+    last_used: u64,
+    /// Loaded inside a transaction, whose own DDL nobody else can see: found by its id, never by its server.
+    private: bool,
+}
+
+impl Entry {
+    /// Holds on no server any more: never found again, but connections that were filled from it can still say what
+    /// moved.
+    fn is_outdated(&self) -> bool {
+        !self.private && self.watch.starts.is_empty() && self.watch.snapshot.server().is_identified()
+    }
+
+    fn forget_start(&mut self, started: Option<PgStart>) {
+        if started.is_some_and(|started| self.watch.starts.contains(&started)) {
+            Arc::make_mut(&mut self.watch).starts.retain(|known| Some(*known) != started);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: HashMap<SnapshotId, Entry>,
+    loading: HashSet<Server>,
+    last_id: u64,
+    clock: u64,
+}
+
+/// The process-wide table of snapshots. No lock is held across a round trip or while user code runs.
+#[derive(Debug, Default)]
+pub(crate) struct OidTable {
+    state: Mutex<State>,
+    loaded: Condvar,
+}
+
+/// Who loads a server's catalog.
+#[derive(Debug)]
+pub(crate) enum Claim<'a> {
+    /// Nobody needs to: this is what the table has. It may be out of date, so a probe verifies it.
+    Known(Arc<Watch>),
+    /// The caller. Others wait until the permit is dropped.
+    Load(Option<LoadPermit<'a>>),
+}
+
+#[derive(Debug)]
+pub(crate) struct LoadPermit<'a> {
+    table: &'a OidTable,
+    server: Server,
+}
+
+impl Drop for LoadPermit<'_> {
+    fn drop(&mut self) {
+        self.table.lock().loading.remove(&self.server);
+        self.table.loaded.notify_all();
+    }
+}
+
+impl OidTable {
+    /// The snapshot with that id, if it is still here.
+    pub(crate) fn get(&self, id: SnapshotId) -> Option<Arc<Watch>> {
+        self.lock().touch(id)
+    }
+
+    /// The most recently used snapshot of `server` that is not among `refuted`.
+    pub(crate) fn find(&self, server: &Server, refuted: &[SnapshotId]) -> Option<Arc<Watch>> {
+        self.lock().find(server, refuted)
+    }
+
+    /// As [`OidTable::find`]; where there is none, one caller loads and all others wait for it.
+    pub(crate) fn find_or_claim(&self, server: &Server, refuted: &[SnapshotId]) -> Claim<'_> {
+        let deadline = Instant::now() + LOAD_PATIENCE;
+        let mut state = self.lock();
+        loop {
+            if let Some(watch) = state.find(server, refuted) {
+                return Claim::Known(watch);
+            }
+            if state.loading.insert(server.clone()) {
+                return Claim::Load(Some(LoadPermit { table: self, server: server.clone() }));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Claim::Load(None);
+            }
+            state = self.loaded.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Adds what was loaded. Where the same server, or a physical replica of it, is known with exactly these types,
+    /// its start time is adopted instead: a restart or a switch between replicas resets nothing.
+    pub(crate) fn insert(&self, snapshot: Snapshot, horizon: Horizon, private: bool) -> Arc<Watch> {
+        let mut state = self.lock();
+        if !private {
+            state.forget_start(snapshot.server());
+        }
+        let watch = match state.twin(&snapshot) {
+            Some(id) => state.adopt(id, snapshot.server().started, horizon, private),
+            None => state.add(snapshot, horizon, private),
+        };
+        state.evict();
+        watch
+    }
+
+    /// Drops a snapshot that no longer holds on `server`. Where other servers share it, it stays for them.
+    pub(crate) fn refute(&self, id: SnapshotId, server: &Server) {
+        let mut state = self.lock();
+        if let Some(entry) = state.entries.get_mut(&id) {
+            entry.forget_start(server.started);
+        }
+        state.evict();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn touch(&mut self, id: SnapshotId) -> Option<Arc<Watch>> {
+        self.clock += 1;
+        let entry = self.entries.get_mut(&id)?;
+        entry.last_used = self.clock;
+        Some(Arc::clone(&entry.watch))
+    }
+
+    fn find(&mut self, server: &Server, refuted: &[SnapshotId]) -> Option<Arc<Watch>> {
+        let id = self
+            .entries
+            .values()
+            .filter(|entry| !entry.private && !refuted.contains(&entry.watch.id))
+            .filter(|entry| entry.watch.snapshot.server().looks_like(server))
+            .filter(|entry| server.started.is_none_or(|started| entry.watch.starts.contains(&started)))
+            .max_by_key(|entry| entry.last_used)?
+            .watch
+            .id;
+        self.touch(id)
+    }
+
+    /// A known snapshot that says the same of a server that looks the same.
+    fn twin(&self, snapshot: &Snapshot) -> Option<SnapshotId> {
+        self.entries
+            .values()
+            .filter(|entry| !entry.private)
+            .map(|entry| &entry.watch)
+            .find(|watch| {
+                watch.snapshot.server().looks_like(snapshot.server()) && watch.snapshot.types() == snapshot.types()
+            })
+            .map(|watch| watch.id)
+    }
+
+    fn adopt(&mut self, id: SnapshotId, started: Option<PgStart>, horizon: Horizon, private: bool) -> Arc<Watch> {
+        if let Some(entry) = self.entries.get_mut(&id).filter(|_| !private) {
+            let watch = Arc::make_mut(&mut entry.watch);
+            watch.horizon = horizon;
+            watch.starts.extend(started);
+            if watch.starts.len() > MAX_STARTS {
+                watch.starts.remove(0);
+            }
+        }
+        self.touch(id).expect("the entry was found under the same lock")
+    }
+
+    fn add(&mut self, snapshot: Snapshot, horizon: Horizon, private: bool) -> Arc<Watch> {
+        self.last_id += 1;
+        self.clock += 1;
+        let id = SnapshotId(NonZeroU64::new(self.last_id).expect("counted from 1"));
+        let starts = snapshot.server().started.into_iter().collect();
+        let watch = Arc::new(Watch { id, snapshot: Arc::new(snapshot), starts, horizon });
+        self.entries.insert(id, Entry { watch: Arc::clone(&watch), last_used: self.clock, private });
+        watch
+    }
+
+    fn forget_start(&mut self, server: &Server) {
+        for entry in self.entries.values_mut().filter(|entry| !entry.private) {
+            if entry.watch.snapshot.server().looks_like(server) {
+                entry.forget_start(server.started);
+            }
+        }
+    }
+
+    fn evict(&mut self) {
+        self.keep_latest(MAX_OUTDATED, Entry::is_outdated);
+        self.keep_latest(MAX_SNAPSHOTS, |_| true);
+    }
+
+    fn keep_latest(&mut self, limit: usize, concerned: fn(&Entry) -> bool) {
+        let mut candidates: Vec<_> = self.entries.values().filter(|entry| concerned(entry)).collect();
+        candidates.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.last_used));
+        let surplus: Vec<_> = candidates.iter().skip(limit).map(|entry| entry.watch.id).collect();
+        for id in surplus {
+            self.entries.remove(&id);
+        }
+    }
+}

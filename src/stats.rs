@@ -1,0 +1,85 @@
+//! Counters for dashboards and tests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) static COUNTERS: Counters = Counters {
+    probes: Counter(AtomicU64::new(0)),
+    changes: Counter(AtomicU64::new(0)),
+    catalog_loads: Counter(AtomicU64::new(0)),
+    resets: Counter(AtomicU64::new(0)),
+};
+
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) probes: Counter,
+    pub(crate) changes: Counter,
+    pub(crate) catalog_loads: Counter,
+    pub(crate) resets: Counter,
+}
+
+#[derive(Debug)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What this crate did in this process so far. Every counter only grows; subtract two readings for a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    probes: u64,
+    changes: u64,
+    catalog_loads: u64,
+    resets: u64,
+}
+
+impl Stats {
+    /// Probes sent: one round trip each. One a checkout where nothing changed.
+    #[must_use]
+    pub fn probes(&self) -> u64 {
+        self.probes
+    }
+
+    /// Changes of a server or its types that were noticed, each counted once however many connections it concerned.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Reads of a server's type catalog: one round trip each. One a process and change, not one a connection.
+    #[must_use]
+    pub fn catalog_loads(&self) -> u64 {
+        self.catalog_loads
+    }
+
+    /// Connections whose caches were emptied because they could be wrong. The first look at a new connection does
+    /// not count.
+    #[must_use]
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+}
+
+/// Reads the counters of this process. No round trip.
+///
+/// ```
+/// let before = diesel_postgres_hot_upgrade::stats();
+/// // … serve requests …
+/// let after = diesel_postgres_hot_upgrade::stats();
+/// println!("{} checkouts verified", after.probes() - before.probes());
+/// ```
+#[must_use]
+pub fn stats() -> Stats {
+    Stats {
+        probes: COUNTERS.probes.get(),
+        changes: COUNTERS.changes.get(),
+        catalog_loads: COUNTERS.catalog_loads.get(),
+        resets: COUNTERS.resets.get(),
+    }
+}

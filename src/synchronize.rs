@@ -1,0 +1,228 @@
+//! The one path: probe, compare, reset, prime. Everything else in this crate only decides *when* to take it.
+
+use std::sync::{Arc, Once};
+
+use diesel::connection::{AnsiTransactionManager, TransactionManager, TransactionManagerStatus};
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error};
+
+use crate::change::{self, Change};
+use crate::oid_table::{Claim, OID_TABLE, SnapshotId, Watch};
+use crate::probe::{self, Answer};
+use crate::server::Server;
+use crate::{marker, prime, protection, reset, snapshot};
+
+/// What [`synchronize`] found, and did.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The server and its types are those that the connection's caches were filled from. Nothing was touched.
+    Unchanged,
+    /// It was not known what the connection's caches were filled from, as on a new connection: they were emptied, and
+    /// filled with the OIDs of the server that answered.
+    Primed,
+    /// The server, its types, or the schemas in which their names are looked up are others than before: the
+    /// connection's caches were emptied, and filled with the OIDs of the server that answered.
+    Changed(Arc<Change>),
+}
+
+/// How often a server may change while it is being asked, before the connection is left *unknown*: emptied, but not
+/// filled, and asked again at the next checkout.
+const MAX_CATCH_UPS: usize = 3;
+
+/// Makes a connection's caches agree with the server that answers it now.
+///
+/// [`HotUpgradeManager`](crate::HotUpgradeManager) does this at every checkout and
+/// [`HotUpgradeCustomizer`](crate::HotUpgradeCustomizer) for every new connection. Call it yourself on a connection
+/// that is in no pool, on one that is held for long, after running migrations on a checked-out connection, and after
+/// setting another `search_path`.
+///
+/// # Cost
+///
+/// One round trip where nothing changed. After a change four in all, once a connection, of which one reads the
+/// catalog only for the first connection of the process. Inside a transaction each of them is wrapped in a
+/// savepoint, which costs two more.
+///
+/// # Errors
+///
+/// What the server or the network answered to the probe, where the connection can't be used: the caller should drop
+/// it, as a pool does. A transaction that is open stays usable. Where the server refuses to tell who it is, this is
+/// *not* an error: the caches are emptied at every call instead, and a warning is logged once.
+///
+/// # Example
+///
+/// ```no_run
+/// use diesel::prelude::*;
+/// use diesel_postgres_hot_upgrade::{Outcome, synchronize};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut conn = PgConnection::establish("postgres://app@pooler/app")?;
+/// // … hours later, before the next batch of a long job:
+/// if let Outcome::Changed(change) = synchronize(&mut conn)? {
+///     println!("now on {}, {} types moved", change.to(), change.moved().len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
+    if !protection::is_on() {
+        return Ok(Outcome::Unchanged);
+    }
+    let known = marker::snapshot(conn).and_then(|id| OID_TABLE.get(id));
+
+    let Some(asked) = ask(conn, known.as_deref())? else {
+        return Ok(Outcome::Primed);
+    };
+    let server = match asked.answer {
+        Answer::Same => return Ok(Outcome::Unchanged),
+        Answer::Other(server) => server,
+    };
+
+    let Some(found) = look_up(conn, server, asked.identified)? else {
+        guarded(conn, reset::reset)?;
+        return Ok(Outcome::Primed);
+    };
+    let same_snapshot = known.as_ref().is_some_and(|known| known.id == found.id);
+    if same_snapshot && !asked.was_reset {
+        // A restart of the server, or a physical replica of it.
+        return Ok(Outcome::Unchanged);
+    }
+
+    if !asked.was_reset {
+        guarded(conn, reset::reset)?;
+    }
+    prime::prime(conn, &found);
+    Ok(match known {
+        Some(known) if !same_snapshot => Outcome::Changed(change::notice(&known, &found)),
+        _ => Outcome::Primed,
+    })
+}
+
+struct Asked {
+    answer: Answer,
+    /// The role may ask the server for its identity.
+    identified: bool,
+    /// The caches were emptied on the way.
+    was_reset: bool,
+}
+
+/// Asks whether `known` still holds. A probe that fails on a living connection can mean that its own prepared
+/// statement is gone, or that this server allows less than the last one did: it is asked again with empty caches, and
+/// then with fewer permissions. `None` where nothing helps: the caches stay empty, which is slow but never wrong.
+fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Option<Asked>> {
+    let identified = known.is_none_or(|watch| watch.snapshot.server().is_identified());
+    let error = match guarded(conn, |conn| probe::ask(conn, known, identified)) {
+        Ok(answer) => return Ok(Some(Asked { answer, identified, was_reset: false })),
+        Err(error) => error,
+    };
+    if !is_alive(conn, &error) || guarded(conn, reset::reset).is_err() {
+        return Err(error);
+    }
+    log::debug!("a probe failed on a living connection, whose caches were emptied: {error}");
+    for identified in [true, false] {
+        match guarded(conn, |conn| probe::ask(conn, None, identified)) {
+            Ok(answer) => {
+                if !identified {
+                    warn_that_identity_is_refused();
+                }
+                return Ok(Some(Asked { answer, identified, was_reset: true }));
+            }
+            Err(error) if !is_alive(conn, &error) => return Err(error),
+            Err(error) => log::debug!("the server does not answer this probe: {error}"),
+        }
+    }
+    warn_that_catalog_is_refused(&error);
+    Ok(None)
+}
+
+/// The snapshot of the server that answers now: from the table, verified with one more probe, or loaded. `None` if
+/// the server can't be read, or is another one each time.
+fn look_up(conn: &mut PgConnection, mut server: Server, identified: bool) -> QueryResult<Option<Arc<Watch>>> {
+    let in_transaction = is_in_transaction(conn);
+    let mut refuted: Vec<SnapshotId> = Vec::new();
+    for _ in 0..MAX_CATCH_UPS {
+        // Never wait inside a transaction: it pins the server connection that the one who loads may be waiting for.
+        let claim = if in_transaction {
+            OID_TABLE.find(&server, &refuted).map_or(Claim::Load(None), Claim::Known)
+        } else {
+            OID_TABLE.find_or_claim(&server, &refuted)
+        };
+        let candidate = match claim {
+            Claim::Known(candidate) => candidate,
+            Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, identified)) {
+                Ok(Some((snapshot, horizon))) => {
+                    return Ok(Some(OID_TABLE.insert(snapshot, horizon, in_transaction)));
+                }
+                Ok(None) => continue,
+                Err(error) if !is_alive(conn, &error) => return Err(error),
+                Err(error) => {
+                    warn_that_catalog_is_refused(&error);
+                    return Ok(None);
+                }
+            },
+        };
+        match guarded(conn, |conn| probe::ask(conn, Some(&candidate), identified))? {
+            Answer::Same => return Ok(Some(candidate)),
+            Answer::Other(now) => {
+                if now == server {
+                    refuted.push(candidate.id);
+                    if !in_transaction {
+                        OID_TABLE.refute(candidate.id, &server);
+                    }
+                }
+                server = now;
+            }
+        }
+    }
+    log::debug!("the server changed {MAX_CATCH_UPS} times while it was being asked: caches stay empty");
+    Ok(None)
+}
+
+/// Runs a question so that its failure can't abort the transaction that it may be part of.
+fn guarded<T>(
+    conn: &mut PgConnection,
+    question: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    if is_in_transaction(conn) { conn.transaction(question) } else { question(conn) }
+}
+
+fn is_in_transaction(conn: &mut PgConnection) -> bool {
+    matches!(transaction_status(conn), TransactionManagerStatus::Valid(status) if status.transaction_depth().is_some())
+}
+
+/// Can this connection still be asked something?
+fn is_alive(conn: &mut PgConnection, error: &Error) -> bool {
+    let is_gone = matches!(
+        error,
+        Error::BrokenTransactionManager
+            | Error::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                _
+            )
+    );
+    !is_gone && !matches!(transaction_status(conn), TransactionManagerStatus::InError)
+}
+
+fn transaction_status(conn: &mut PgConnection) -> &TransactionManagerStatus {
+    AnsiTransactionManager::transaction_manager_status_mut(conn)
+}
+
+fn warn_that_identity_is_refused() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::warn!(
+            "this role may not ask the server who it is, so servers are told apart by their types alone, which costs \
+             more in every probe; to mend it, GRANT EXECUTE ON FUNCTION pg_catalog.pg_postmaster_start_time(), \
+             pg_catalog.pg_control_system(), pg_catalog.pg_control_checkpoint() to it"
+        );
+    });
+}
+
+fn warn_that_catalog_is_refused(error: &Error) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::warn!(
+            "the server does not tell which types it has, so the caches of a connection are emptied at every \
+             checkout, which is slow but never wrong: {error}"
+        );
+    });
+}

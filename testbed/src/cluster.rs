@@ -1,0 +1,216 @@
+use std::{
+    env,
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use postgres::{Client, NoTls, error::SqlState};
+use rustix::process::Signal;
+
+use crate::{
+    Error, Target, external::External, guard::read_if_there, installation::Installation, port, server::Server,
+    template::Template,
+};
+
+const MAJORS: std::ops::RangeInclusive<u32> = 10..=18;
+const PORT_ATTEMPTS: u32 = 5;
+const RETRY: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One running PostgreSQL. When dropped it is stopped and its data is deleted; the same happens when this process ends
+/// in whatever way.
+#[derive(Debug)]
+pub struct Cluster {
+    major: u32,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Own(Box<Own>),
+    External(External),
+}
+
+#[derive(Debug)]
+struct Own {
+    installation: Installation,
+    port: u16,
+    server: Server,
+    _template: Template,
+}
+
+impl Cluster {
+    /// Starts a fresh cluster with an empty database `postgres`, whose superuser `postgres` needs no password. No two
+    /// live clusters of one process have the same system identifier.
+    pub fn start(major: u32) -> Result<Cluster, Error> {
+        let installation = Installation::find(major)?;
+        let template = Template::take(major);
+        let server = Server::new(&format!("PostgreSQL {major}"), "QUIT")?;
+        template.copy(&installation, server.account(), &server.folder().join("data"))?;
+        let mut own = Own { installation, port: 0, server, _template: template };
+        own.launch_anywhere()?;
+        Ok(Cluster { major, kind: Kind::Own(Box::new(own)) })
+    }
+
+    /// The cluster of a major that everybody in this process may use: the server that `TESTBED_POSTGRES<major>_URL`
+    /// names (a URL of a superuser), or one that is started when first asked for.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be had, with the text of the [`Error`].
+    pub fn shared(major: u32) -> &'static Cluster {
+        static SHARED: [OnceLock<Result<Cluster, Error>>; 9] = [const { OnceLock::new() }; 9];
+        assert!(MAJORS.contains(&major), "the testbed knows the majors 10 to 18 of PostgreSQL, not {major}");
+        let slot = &SHARED[(major - MAJORS.start()) as usize];
+        match slot.get_or_init(|| Self::external_or_started(major)) {
+            Ok(cluster) => cluster,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The major version.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        match &self.kind {
+            Kind::Own(own) => (Ipv4Addr::LOCALHOST, own.port).into(),
+            Kind::External(external) => external.address(),
+        }
+    }
+
+    /// A URL of the superuser.
+    pub fn url(&self, database: &str) -> String {
+        match &self.kind {
+            Kind::Own(_) => format!("postgres://postgres@{}/{database}", self.address()),
+            Kind::External(external) => external.url(database),
+        }
+    }
+
+    /// Connects as superuser.
+    pub fn client(&self, database: &str) -> Result<Client, Error> {
+        let action =
+            || format!("connect to the database `{database}` of PostgreSQL {} at {}", self.major, self.address());
+        Client::connect(&self.url(database), NoTls).map_err(|error| Error::sql(action())(error))
+    }
+
+    /// The database as a target for PgBouncer.
+    pub fn target(&self, database: &str) -> Target {
+        let login = match &self.kind {
+            Kind::Own(_) => None,
+            Kind::External(external) => Some(external.login().clone()),
+        };
+        Target::new(self.address(), database).with_login(login)
+    }
+
+    /// Creates an empty database.
+    pub fn create_database(&self, name: &str) -> Result<(), Error> {
+        let mut client = self.client("postgres")?;
+        let statement = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
+        let deadline = Instant::now() + RETRY;
+        loop {
+            match client.batch_execute(&statement) {
+                // Somebody is connected to template1, autovacuum for instance.
+                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) && Instant::now() < deadline => {
+                    thread::sleep(PAUSE);
+                }
+                outcome => return outcome.map_err(Error::sql(format!("create the database `{name}`"))),
+            }
+        }
+    }
+
+    /// What the server has logged so far: every statement, among others.
+    pub fn log(&self) -> Result<String, Error> {
+        match &self.kind {
+            Kind::Own(own) => own.server.log(),
+            Kind::External(external) => Err(external.refuse("show its log")),
+        }
+    }
+
+    /// Stops the server as `pg_ctl stop -m fast` does. The data is kept.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Own(own) => own.server.stop(Signal::INT),
+            Kind::External(external) => Err(external.refuse("be stopped")),
+        }
+    }
+
+    /// Starts the server again on the same port, with the same data; stops it before if it runs.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Own(own) => {
+                own.server.stop(Signal::INT)?;
+                own.launch_again()
+            }
+            Kind::External(external) => Err(external.refuse("be restarted")),
+        }
+    }
+
+    fn external_or_started(major: u32) -> Result<Cluster, Error> {
+        let variable = format!("TESTBED_POSTGRES{major}_URL");
+        match env::var(&variable) {
+            Ok(url) => Self::external(major, External::parse(&variable, &url)?),
+            Err(env::VarError::NotPresent) => Self::start(major),
+            Err(error) => Err(Error::setting(&variable, "?", error.to_string())),
+        }
+    }
+
+    fn external(major: u32, external: External) -> Result<Cluster, Error> {
+        let cluster = Cluster { major, kind: Kind::External(external.clone()) };
+        let asked =
+            cluster.client("postgres")?.query_one("SELECT current_setting('server_version_num')::int", &[]);
+        let number: i32 = asked.map_err(Error::sql("ask the server for its version"))?.get(0);
+        if number / 10_000 == major as i32 {
+            return Ok(cluster);
+        }
+        Err(external.refuse(&format!("be used as PostgreSQL {major}: its version number is {number}")))
+    }
+}
+
+impl Own {
+    fn launch_anywhere(&mut self) -> Result<(), Error> {
+        let mut attempt = 1;
+        loop {
+            self.port = port::free()?;
+            match self.launch() {
+                Err(_) if attempt < PORT_ATTEMPTS && self.server.port_was_taken() => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn launch_again(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + RETRY;
+        loop {
+            match self.launch() {
+                Err(_) if Instant::now() < deadline && self.server.port_was_taken() => thread::sleep(PAUSE),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn launch(&mut self) -> Result<(), Error> {
+        let data = self.server.folder().join("data");
+        let arguments: [OsString; 4] =
+            ["-D".into(), data.clone().into(), "-p".into(), self.port.to_string().into()];
+        self.server.spawn(&self.installation.program("postgres"), &arguments)?;
+        let status = data.join("postmaster.pid");
+        self.server.wait_until(|server| is_ready(&status, server.pid()))
+    }
+}
+
+/// As `pg_ctl` does: the first line of `postmaster.pid` is the process, the eighth its status.
+fn is_ready(status: &Path, pid: Option<u32>) -> bool {
+    let Some(text) = read_if_there(status) else {
+        return false;
+    };
+    let mut lines = text.lines();
+    let same = lines.next().and_then(|line| line.trim().parse().ok()) == pid;
+    same && pid.is_some() && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+}

@@ -1,0 +1,167 @@
+use std::{
+    collections::HashMap,
+    io,
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use crate::Error;
+
+/// An address of 127.0.0.1 that stays while what is behind it changes.
+#[derive(Debug)]
+pub struct Forwarder {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    closed: Condvar,
+    accepted: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once the forwarder is dropped.
+    target: Option<SocketAddr>,
+    /// Counts the targets, so that a connection to an earlier one is recognised.
+    generation: usize,
+    connections: HashMap<usize, Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    generation: usize,
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Forwarder {
+    /// Starts forwarding to `target`.
+    pub fn start(target: SocketAddr) -> Result<Forwarder, Error> {
+        let failed = |action| Error::file(action, "a port of 127.0.0.1");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on"))?;
+        let address = listener.local_addr().map_err(failed("ask for"))?;
+        let state = State { target: Some(target), generation: 0, connections: HashMap::new() };
+        let state = Mutex::new(state);
+        let shared = Arc::new(Shared { state, closed: Condvar::new(), accepted: AtomicUsize::new(0) });
+        let accepting = shared.clone();
+        let acceptor = Some(thread::spawn(move || accepting.accept(&listener)));
+        Ok(Forwarder { address, shared, acceptor })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes every open connection on both sides, and connects new ones to `target`. Returns once the old ones are
+    /// closed.
+    pub fn retarget(&self, target: SocketAddr) {
+        self.shared.set_target(Some(target));
+    }
+
+    /// How many connections were accepted since the start.
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.shared.set_target(None);
+        // Wakes the acceptor up, which then sees that there is no target.
+        let woken = TcpStream::connect(self.address).is_ok();
+        if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_target(&self, target: Option<SocketAddr>) {
+        let mut state = self.lock();
+        state.target = target;
+        state.generation += 1;
+        let generation = state.generation;
+        for old in state.connections.values() {
+            old.close();
+        }
+        let is_old = |state: &mut State| state.connections.values().any(|open| open.generation < generation);
+        drop(self.closed.wait_while(state, is_old).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for client in listener.incoming() {
+            if self.lock().target.is_none() {
+                return;
+            }
+            let Ok(client) = client else { continue };
+            let number = self.accepted.fetch_add(1, Ordering::SeqCst);
+            let shared = self.clone();
+            // A client whose server cannot be reached sees its connection closed.
+            thread::spawn(move || shared.forward(number, client));
+        }
+    }
+
+    fn forward(&self, number: usize, client: TcpStream) -> io::Result<()> {
+        let Some((to_server, to_client)) = self.open(number, &client)? else { return Ok(()) };
+        thread::scope(|scope| {
+            scope.spawn(|| copy(&client, &to_server));
+            copy(&to_client, &client);
+        });
+        drop((client, to_server, to_client));
+        self.lock().connections.remove(&number);
+        self.closed.notify_all();
+        Ok(())
+    }
+
+    /// Connects to the target, again if it moves meanwhile.
+    fn open(&self, number: usize, client: &TcpStream) -> io::Result<Option<(TcpStream, TcpStream)>> {
+        client.set_nodelay(true)?;
+        loop {
+            let (target, generation) = {
+                let state = self.lock();
+                (state.target, state.generation)
+            };
+            let Some(target) = target else { return Ok(None) };
+            let server = TcpStream::connect(target);
+            let mut state = self.lock();
+            if state.generation != generation {
+                continue;
+            }
+            let server = server?;
+            server.set_nodelay(true)?;
+            let handles = (server.try_clone()?, server.try_clone()?);
+            let connection = Connection { generation, client: client.try_clone()?, server };
+            state.connections.insert(number, connection);
+            return Ok(Some(handles));
+        }
+    }
+}
+
+impl Connection {
+    fn close(&self) {
+        // Fails only for what is closed already.
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
+    }
+}
+
+/// Copies until the end, and passes the end on.
+fn copy(mut from: &TcpStream, mut to: &TcpStream) {
+    if io::copy(&mut from, &mut to).is_err() {
+        let _ = from.shutdown(Shutdown::Both);
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
