@@ -10,8 +10,7 @@ DECLARE
     extension text;
 BEGIN
     IF chosen NOT IN ('hstore,citext', 'citext,hstore') THEN
-        RAISE EXCEPTION 'hot_upgrade.extension_order is "%"', chosen
-            USING HINT = 'Set it to "hstore,citext" or to "citext,hstore".';
+        RAISE EXCEPTION 'hot_upgrade.extension_order is "%", not "hstore,citext" or "citext,hstore"', chosen;
     END IF;
     FOREACH extension IN ARRAY string_to_array(chosen, ',') LOOP
         EXECUTE format('CREATE EXTENSION IF NOT EXISTS %I', extension);

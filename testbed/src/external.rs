@@ -80,7 +80,10 @@ mod tests {
         assert_eq!(url("postgres://127.0.0.1"), "postgres://127.0.0.1/db");
         assert_eq!(url("postgres://u:p%2Fw@127.0.0.1:6000/a"), "postgres://u:p%2Fw@127.0.0.1:6000/db");
         assert_eq!(url("postgres://u@127.0.0.1?connect_timeout=1"), "postgres://u@127.0.0.1/db?connect_timeout=1");
-        assert_eq!(url("postgresql://u@127.0.0.1/a?b=c"), "postgresql://u@127.0.0.1/db?b=c");
+        assert_eq!(
+            url("postgresql://u@127.0.0.1/a?connect_timeout=1"),
+            "postgresql://u@127.0.0.1/db?connect_timeout=1"
+        );
     }
 
     #[test]

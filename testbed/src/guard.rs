@@ -10,13 +10,15 @@ use std::{
 use crate::{Error, account, account::Account, cache};
 
 /// Waits for the end of its input, which comes when the testbed lets go of it or dies in whatever way; then stops the
-/// server whose number is in the folder's file `pid`, and removes the folder.
+/// server whose number is in the folder's file `pid`, and removes the folder. Where process 1 is slow to take note of
+/// the end of orphans, they stay as zombies.
 const SCRIPT: &str = r#"
 read -r _
 if pid=$(cat "$1/pid" 2>/dev/null); then
+    alive() { kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null; }
     kill -"$2" "$pid" 2>/dev/null
     tries=0
-    while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 600 ]; do
+    while alive && [ "$tries" -lt 600 ]; do
         tries=$((tries + 1))
         [ "$tries" -eq 500 ] && kill -KILL "$pid" 2>/dev/null
         sleep 0.02

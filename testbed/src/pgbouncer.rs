@@ -7,7 +7,7 @@ use std::{
 
 use postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::{Error, PgBouncerConfig, Release, Target, fragment::Fragment, ini, port, server::Server};
+use crate::{Error, PgBouncerConfig, Release, Target, fragment::Fragment, ini, port, release, server::Server};
 
 const PORT_ATTEMPTS: u32 = 5;
 
@@ -59,6 +59,7 @@ impl PgBouncer {
 
     /// Adds a database, or sends its next transactions elsewhere, without a pause.
     pub fn route(&self, database: &str, to: &Target) -> Result<(), Error> {
+        refuse_line_breaks(database, to)?;
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = routes.clone();
         changed.insert(database.to_owned(), to.clone());
@@ -97,7 +98,7 @@ impl PgBouncer {
 
     /// The version that the running PgBouncer reports, such as `1.24.1`.
     pub fn version(&self) -> String {
-        self.version.clone()
+        self.version.strip_prefix(release::NAME).unwrap_or(&self.version).to_owned()
     }
 
     /// Runs a command of the administrator, such as `SHOW POOLS`.
@@ -116,7 +117,7 @@ impl PgBouncer {
     fn ask_version(&self) -> Result<String, Error> {
         let answer = self.console("SHOW VERSION")?;
         let version = rows(&answer).next().and_then(|row| row.get(0)).unwrap_or_default();
-        Ok(version.rsplit(' ').next().unwrap_or_default().to_owned())
+        Ok(version.to_owned())
     }
 
     /// Makes these the databases.
@@ -192,6 +193,18 @@ fn write_ini(server: &Server, config: &PgBouncerConfig, port: u16, databases: &s
     let path = server.folder().join("ini");
     let text = format!("{databases}\n{}", config.render(port, &users.to_string_lossy()));
     fs::write(&path, text).map_err(Error::file("write", path))
+}
+
+/// They would end the entry in the ini, and begin another.
+fn refuse_line_breaks(database: &str, to: &Target) -> Result<(), Error> {
+    if !database.contains('\n') && !to.database.contains('\n') {
+        return Ok(());
+    }
+    Err(Error::Server {
+        what: "PgBouncer".to_owned(),
+        problem: format!("cannot have {database:?} for {:?}: a name has a line break", to.database),
+        log: String::new(),
+    })
 }
 
 fn ask(url: &str, command: &str) -> Result<Vec<SimpleQueryMessage>, Error> {

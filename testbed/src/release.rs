@@ -16,6 +16,9 @@ pub enum Release {
     Debian12,
 }
 
+/// What PgBouncer puts before its version.
+pub(crate) const NAME: &str = "PgBouncer ";
+
 type Version = (u32, u32);
 
 impl Release {
@@ -79,7 +82,7 @@ fn said_by(program: &Path) -> Result<String, Error> {
 }
 
 fn version(said: &str) -> Option<Version> {
-    let number = said.split_whitespace().last()?;
+    let number = said.strip_prefix(NAME)?;
     let mut parts = number.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))
 }
@@ -96,6 +99,7 @@ mod tests {
         assert!(Release::Debian12.fits("PgBouncer 1.18.0"));
         assert!(!Release::Debian12.fits("PgBouncer 1.19.1"));
         assert!(!Release::Debian12.fits(""));
+        assert!(!Release::Current.fits("true (GNU coreutils) 9.1"));
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! PgBouncer runs in both releases and switches between servers.
+
+use std::{thread, time::Duration};
+
+use postgres::{Client, NoTls, SimpleQueryMessage};
+use testbed::{Cluster, PgBouncer, PgBouncerConfig, Release, Target};
+
+fn start(release: Release) -> PgBouncer {
+    PgBouncer::start(PgBouncerConfig { release, ..PgBouncerConfig::default() }).unwrap()
+}
+
+fn version(client: &mut Client) -> u32 {
+    let answer = client.simple_query("SHOW server_version_num").unwrap();
+    let number = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    number.unwrap().parse::<u32>().unwrap() / 10_000
+}
+
+fn is_paused(bouncer: &PgBouncer, database: &str) -> bool {
+    bouncer.console("SHOW DATABASES").unwrap().iter().any(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get("name") == Some(database) && row.get("paused") == Some("1"),
+        _ => false,
+    })
+}
+
+#[test]
+fn releases() {
+    let version = start(Release::Debian12).version();
+    assert!(version.starts_with("1.18."), "{version}");
+    let bouncer = start(Release::Current);
+    let version = bouncer.version();
+    let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+    assert!(version.starts_with("1.") && minor >= 21, "{version}");
+    let settings = format!("{:?}", bouncer.console("SHOW CONFIG").unwrap());
+    assert!(settings.contains("max_prepared_statements"), "{settings}");
+    assert!(bouncer.console("SHOW NONSENSE").unwrap_err().to_string().contains("SHOW NONSENSE"));
+}
+
+#[test]
+fn a_connected_client_sees_the_switch() {
+    for release in [Release::Current, Release::Debian12] {
+        let bouncer = start(release);
+        let (old, new) = (Cluster::shared(10), Cluster::shared(12));
+        bouncer.route("app", &old.target("postgres")).unwrap();
+        let mut client = Client::connect(&bouncer.url("app"), NoTls).unwrap();
+        assert_eq!(version(&mut client), 10);
+        bouncer.switch("app", &new.target("postgres")).unwrap();
+        assert_eq!(version(&mut client), 12);
+        bouncer.route("app", &old.target("postgres")).unwrap();
+        assert_eq!(version(&mut client), 10);
+    }
+}
+
+#[test]
+fn a_switch_waits_for_transactions() {
+    let bouncer = start(Release::Current);
+    bouncer.route("app", &Cluster::shared(10).target("postgres")).unwrap();
+    let mut client = Client::connect(&bouncer.url("app"), NoTls).unwrap();
+    client.batch_execute("BEGIN").unwrap();
+    thread::scope(|scope| {
+        let switch = scope.spawn(|| bouncer.switch("app", &Cluster::shared(12).target("postgres")));
+        while !is_paused(&bouncer, "app") {
+            assert!(!switch.is_finished());
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(version(&mut client), 10);
+        client.batch_execute("COMMIT").unwrap();
+        switch.join().unwrap().unwrap();
+    });
+    assert_eq!(version(&mut client), 12);
+}
+
+#[test]
+fn a_failed_switch_lets_transactions_go_on() {
+    let bouncer = start(Release::Current);
+    let (old, new) = (Cluster::shared(10), Cluster::shared(12));
+    bouncer.route("app", &old.target("postgres")).unwrap();
+    let mut client = Client::connect(&bouncer.url("app"), NoTls).unwrap();
+    let wrong = Target::new(new.address(), "a\nb");
+    let error = bouncer.switch("app", &wrong).unwrap_err().to_string();
+    assert!(error.contains("line break"), "{error}");
+    assert_eq!(version(&mut client), 10);
+    bouncer.switch("app", &new.target("postgres")).unwrap();
+    assert_eq!(version(&mut client), 12);
+    let error = bouncer.switch("other", &new.target("postgres")).unwrap_err().to_string();
+    assert!(error.contains("PAUSE \"other\""), "{error}");
+}

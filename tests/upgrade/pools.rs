@@ -1,0 +1,69 @@
+//! The two pools that every scenario compares.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use diesel::connection::CacheSize;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{
+    ConnectionManager, CustomizeConnection, Error, ManageConnection, NopConnectionCustomizer, Pool,
+};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
+
+pub type StockPool = Pool<ConnectionManager<PgConnection>>;
+pub type HotPool = Pool<HotUpgradeManager>;
+
+/// What a user does who sits behind a pooler without support for prepared statements.
+#[derive(Debug)]
+pub struct DisableStatementCache;
+
+impl CustomizeConnection<PgConnection, Error> for DisableStatementCache {
+    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        Ok(())
+    }
+}
+
+fn users_customizer(cache: CacheSize) -> Box<dyn CustomizeConnection<PgConnection, Error>> {
+    match cache {
+        CacheSize::Disabled => Box::new(DisableStatementCache),
+        _ => Box::new(NopConnectionCustomizer),
+    }
+}
+
+pub fn stock_pool(url: &str, size: u32, cache: CacheSize) -> StockPool {
+    builder(size)
+        .connection_customizer(users_customizer(cache))
+        .build(ConnectionManager::new(url))
+        .expect("a stock pool")
+}
+
+pub fn hot_pool(url: &str, size: u32, cache: CacheSize) -> HotPool {
+    builder(size)
+        .connection_customizer(Box::new(HotUpgradeCustomizer::wrap(users_customizer(cache))))
+        .build(HotUpgradeManager::new(url))
+        .expect("a protected pool")
+}
+
+/// A pool that fails in seconds where it fails.
+pub fn builder<M: ManageConnection>(size: u32) -> diesel::r2d2::Builder<M> {
+    Pool::builder().max_size(size).connection_timeout(Duration::from_secs(10))
+}
+
+/// Lets every connection of the pool write and read each type of the fixture, all checked out at once, and returns
+/// what went wrong on each.
+pub fn use_every_connection<M>(pool: &Pool<M>) -> Vec<String>
+where
+    M: ManageConnection<Connection = PgConnection>,
+{
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let mut checked_out: Vec<_> = (0..pool.max_size()).map(|_| pool.get()).collect();
+    checked_out
+        .iter_mut()
+        .filter_map(|conn| match conn {
+            Ok(conn) => fixture::write_and_read_back(conn, NUMBER.fetch_add(1, Ordering::Relaxed)).err(),
+            Err(error) => Some(format!("checkout: {error}")),
+        })
+        .collect()
+}
