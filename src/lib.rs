@@ -4,6 +4,7 @@
 
 mod change;
 mod customizer;
+mod horizon;
 mod manager;
 mod marker;
 mod oid_table;

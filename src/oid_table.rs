@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use lazy_static::lazy_static;
 
+use crate::horizon::Horizon;
 use crate::server::{PgStart, Server};
-use crate::snapshot::{Horizon, Snapshot};
+use crate::snapshot::Snapshot;
 
 lazy_static! {
     /// One for the process, so that a change costs one catalog load and not one for each connection.
@@ -50,6 +51,14 @@ pub(crate) struct Watch {
     /// The start times of the postmasters that are known to hold exactly these types.
     pub(crate) starts: Vec<PgStart>,
     pub(crate) horizon: Horizon,
+}
+
+impl Watch {
+    /// Is `server` one of those that the snapshot was seen on?
+    pub(crate) fn holds_on(&self, server: &Server) -> bool {
+        self.snapshot.server().looks_like(server)
+            && server.started.is_none_or(|started| self.starts.contains(&started))
+    }
 }
 
 #[derive(Debug)]
@@ -156,6 +165,13 @@ impl OidTable {
         watch
     }
 
+    /// Nothing that is watched was created up to `newest_oid`.
+    pub(crate) fn advance(&self, id: SnapshotId, newest_oid: u32) {
+        if let Some(entry) = self.lock().entries.get_mut(&id) {
+            Arc::make_mut(&mut entry.watch).horizon.newest_oid = newest_oid;
+        }
+    }
+
     /// Drops a snapshot that no longer holds on `server`. Where other servers share it, it stays for them.
     pub(crate) fn refute(&self, id: SnapshotId, server: &Server) {
         let mut state = self.lock();
@@ -183,8 +199,7 @@ impl State {
             .entries
             .values()
             .filter(|entry| !entry.private && !refuted.contains(&entry.watch.id))
-            .filter(|entry| entry.watch.snapshot.server().looks_like(server))
-            .filter(|entry| server.started.is_none_or(|started| entry.watch.starts.contains(&started)))
+            .filter(|entry| entry.watch.holds_on(server))
             .max_by_key(|entry| entry.last_used)?
             .watch
             .id;

@@ -1,34 +1,43 @@
 //! Which server answered, in its own words.
 
 use std::fmt;
+use std::str::FromStr;
 
-use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
+use diesel::QueryResult;
+use diesel::result::Error;
 
-/// The columns that every statement of this crate which asks for the server's identity returns, in this order.
-pub(crate) type IdentitySqlType = (Nullable<BigInt>, Nullable<Timestamptz>, Integer, Text, Array<Text>);
-
-/// The row that belongs to [`IdentitySqlType`].
-pub(crate) type IdentityRow = (Option<i64>, Option<PgTimestamp>, i32, String, Vec<String>);
-
-/// The first column. It reads a file on the server, so a probe asks for it only when something differs.
-pub(crate) const SYSTEM_IDENTIFIER: &str = "(SELECT system_identifier FROM pg_catalog.pg_control_system())";
-
-/// The second column.
-pub(crate) const START_TIME: &str = "pg_catalog.pg_postmaster_start_time()";
-
-/// Both, where the role may not execute these functions: such servers are told apart by their types alone.
-pub(crate) const NO_IDENTITY: &str = "NULL::pg_catalog.int8, NULL::pg_catalog.timestamptz";
-
-pub(crate) const VERSION: &str = "pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
-
-pub(crate) const DATABASE: &str = "pg_catalog.current_database()::pg_catalog.text";
-
-/// The schemas that unqualified names are looked up in. A session's own temporary schema is left out: it differs
-/// from one session to the next, and holds no type that another session could use.
-pub(crate) const SCHEMAS: &str = "pg_catalog.array_remove(pg_catalog.current_schemas(false), \
-     pg_catalog.pg_my_temp_schema()::pg_catalog.regnamespace::pg_catalog.text::pg_catalog.name)\
-     ::pg_catalog.text[]";
+/// SQL for an array of texts that says which server answers: see [`Server::from_fields`]. The functions of the first
+/// two fields are those that a role may be forbidden to execute; `pg_control_system()` reads a file, so a probe asks
+/// for all this only when something differs.
+///
+/// A session's own temporary schema is left out of the last field: it differs from one session to the next, and holds
+/// no type that another session could use.
+pub(crate) fn identity_fields(identified: bool) -> &'static str {
+    macro_rules! fields {
+        ($system_identifier:literal, $started:literal) => {
+            concat!(
+                "ARRAY[",
+                $system_identifier,
+                ", ",
+                $started,
+                ", pg_catalog.current_setting('server_version_num')",
+                ", pg_catalog.current_database()::pg_catalog.text",
+                "] || pg_catalog.array_remove(pg_catalog.current_schemas(false)",
+                ", pg_catalog.pg_my_temp_schema()::pg_catalog.regnamespace::pg_catalog.text::pg_catalog.name)",
+                "::pg_catalog.text[]"
+            )
+        };
+    }
+    if identified {
+        fields!(
+            "(pg_catalog.pg_control_system()).system_identifier::pg_catalog.text",
+            "(extract(epoch FROM pg_catalog.pg_postmaster_start_time() - '2000-01-01 00:00+00'::pg_catalog.timestamptz)\
+             * 1000000)::pg_catalog.int8::pg_catalog.text"
+        )
+    } else {
+        fields!("''", "''")
+    }
+}
 
 /// The identity of a PostgreSQL server, as one connection sees it: which cluster, which version, which database,
 /// and the schemas in which that connection looks for type names.
@@ -48,15 +57,15 @@ pub struct Server {
 pub(crate) type PgStart = i64;
 
 impl Server {
-    pub(crate) fn from_row(row: IdentityRow) -> Self {
-        let (system_identifier, started, version, database, schemas) = row;
-        Server {
-            system_identifier,
-            started: started.map(|PgTimestamp(microseconds)| microseconds),
-            version,
-            database,
-            schemas,
-        }
+    /// From what [`identity_fields`] returns.
+    pub(crate) fn from_fields(fields: Vec<String>) -> QueryResult<Self> {
+        let mut fields = fields.into_iter();
+        let mut next = || fields.next().ok_or_else(|| incomprehensible("a missing field"));
+        let system_identifier = parse(&next()?)?;
+        let started = parse(&next()?)?;
+        let version = parse(&next()?)?.ok_or_else(|| incomprehensible("no version"))?;
+        let database = next()?;
+        Ok(Server { system_identifier, started, version, database, schemas: fields.collect() })
     }
 
     /// The server's `server_version_num`, such as `120022` for PostgreSQL 12.22.
@@ -103,6 +112,17 @@ impl Server {
     }
 }
 
+fn parse<T: FromStr>(field: &str) -> QueryResult<Option<T>> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    field.parse().map(Some).map_err(|_| incomprehensible(field))
+}
+
+fn incomprehensible(what: &str) -> Error {
+    Error::DeserializationError(format!("the server identifies itself with {what:?}").into())
+}
+
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgreSQL {}.{}", self.version / 10_000, self.version % 10_000)?;
@@ -118,8 +138,9 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn server(system_identifier: i64, started: i64, version: i32) -> Server {
-        let start = Some(PgTimestamp(started));
-        Server::from_row((Some(system_identifier), start, version, "app".into(), vec!["public".into()]))
+        let fields = [system_identifier.to_string(), started.to_string(), version.to_string()];
+        let rest = ["app".to_owned(), "public".to_owned()];
+        Server::from_fields(fields.into_iter().chain(rest).collect()).expect("all fields")
     }
 
     #[test]

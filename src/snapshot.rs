@@ -5,9 +5,8 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Oid, Text};
 
-use crate::server::{
-    DATABASE, IdentityRow, IdentitySqlType, NO_IDENTITY, SCHEMAS, START_TIME, SYSTEM_IDENTIFIER, Server, VERSION,
-};
+use crate::horizon::{COUNT_ABOVE, Horizon};
+use crate::server::{self, Server};
 use crate::stats::COUNTERS;
 
 /// A user-defined type: base, enum, domain, range, multirange or stand-alone composite.
@@ -28,33 +27,19 @@ pub(crate) struct Snapshot {
     server: Server,
     types: Vec<PgType>,
     watched_oids: Vec<u32>,
-    watched_names: Vec<String>,
-}
-
-/// What "no type was created since" means for a snapshot: `newer_types` types of the watched kinds have an OID above
-/// `newest_oid`.
-///
-/// As a rule `newest_oid` is the largest OID of `pg_type` and `newer_types` is 0, so that a probe reads one index
-/// entry. Where the OID counter has wrapped around, or can't be asked for, new types may get small OIDs: there it is
-/// the last built-in OID and the count of all types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Horizon {
-    pub(crate) newest_oid: u32,
-    pub(crate) newer_types: i64,
+    watched_names: String,
 }
 
 impl Snapshot {
-    pub(crate) fn new(server: Server, types: Vec<PgType>, names: Vec<String>) -> Self {
-        let mut watched_oids: Vec<u32> = types.iter().map(|ty| ty.oid).collect();
-        let mut watched_names = names;
-        if !server.is_identified() {
-            // Another server could give a type the same OID and its array another one: with nothing else to tell
-            // the two apart, the arrays are watched too.
-            for (index, ty) in types.iter().enumerate().filter(|(_, ty)| ty.array_oid != 0) {
-                watched_oids.push(ty.array_oid);
-                watched_names.push(format!("{}[]", watched_names[index]));
-            }
-        }
+    pub(crate) fn new(server: Server, types: Vec<PgType>, watched_names: String) -> Self {
+        let oids = types.iter().map(|ty| ty.oid);
+        let watched_oids = if server.is_identified() {
+            oids.collect()
+        } else {
+            // Another server could give a type the same OID and its array another one: with nothing else to tell the
+            // two apart, the arrays are watched too.
+            oids.chain(types.iter().map(|ty| ty.array_oid).filter(|oid| *oid != 0)).collect()
+        };
         Snapshot { server, types, watched_oids, watched_names }
     }
 
@@ -66,12 +51,13 @@ impl Snapshot {
         &self.types
     }
 
-    /// The OIDs a probe asks about, and what `format_type` called them.
+    /// The OIDs a probe asks about, in the order of [`Snapshot::watched_names`].
     pub(crate) fn watched_oids(&self) -> &[u32] {
         &self.watched_oids
     }
 
-    pub(crate) fn watched_names(&self) -> &[String] {
+    /// What `regtype[]` shows for them.
+    pub(crate) fn watched_names(&self) -> &str {
         &self.watched_names
     }
 }
@@ -79,37 +65,31 @@ impl Snapshot {
 /// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then.
 pub(crate) fn load(conn: &mut PgConnection, identified: bool) -> QueryResult<Option<(Snapshot, Horizon)>> {
     COUNTERS.catalog_loads.increment();
-    let (identity, types, horizon, consistent) = Load { identified }.get_result::<Row>(conn)?;
+    let (server, types, names, horizon) = Load { identified }.get_result::<Row>(conn)?;
+    let (watched_names, consistent) = names;
     if !consistent {
         return Ok(None);
     }
-    let (oids, array_oids, schemas, names, visible, formatted) = types;
+    let (oids, array_oids, schemas, names, visible) = types;
     let types = oids
         .into_iter()
         .zip(array_oids)
-        .zip(schemas)
-        .zip(names)
+        .zip(schemas.into_iter().zip(names))
         .zip(visible)
-        .map(|((((oid, array_oid), schema), name), visible)| PgType { oid, array_oid, schema, name, visible })
+        .map(|(((oid, array_oid), (schema, name)), visible)| PgType { oid, array_oid, schema, name, visible })
         .collect();
-    let (newest_oid, newer_types) = horizon;
-    let snapshot = Snapshot::new(Server::from_row(identity), types, formatted);
-    Ok(Some((snapshot, Horizon { newest_oid, newer_types })))
+    let (floor, newer_types, newest_oid) = horizon;
+    let newest_oid = if floor == LAST_BUILT_IN_OID { 0 } else { newest_oid };
+    let snapshot = Snapshot::new(Server::from_fields(server)?, types, watched_names);
+    Ok(Some((snapshot, Horizon { floor, newer_types, newest_oid })))
 }
 
-/// The beginning of a subquery that counts the types of the watched kinds above an OID, which the caller adds with
-/// `) `. Views and partitioned tables have no file of their own either and count along: creating one costs a catalog
-/// load, which finds nothing new. A join to `pg_class` would be exact and cost more in every checkout.
-pub(crate) const TYPES_NEWER_THAN: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_type \
-     WHERE (typtype IN ('b', 'd', 'e', 'm', 'r') AND typinput <> 'pg_catalog.array_in'::pg_catalog.regproc \
-     OR typtype = 'c' AND pg_catalog.pg_relation_filenode(typrelid) IS NULL) AND oid > ";
-
-/// Types up to OID 16383 come with the server. Row types of tables and arrays stay out (an array's OID rides along as `typarray`), and other sessions'
-/// temporary types, which nobody else can use.
+/// Types up to this OID come with the server. Row types of tables and arrays stay out (an array's OID rides along as
+/// `typarray`), and temporary types, which no other session can use.
+const LAST_BUILT_IN_OID: u32 = 16_383;
 const TYPES: &str = "WITH types AS (\
      SELECT t.oid, t.typarray, n.nspname, t.typname, \
-     coalesce(pg_catalog.pg_type_is_visible(t.oid), false) AS visible, \
-     pg_catalog.format_type(t.oid, NULL) AS formatted \
+     coalesce(pg_catalog.pg_type_is_visible(t.oid), false) AS visible \
      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
      LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
      WHERE t.oid > 16383 AND n.nspname !~ '^pg_temp_' \
@@ -120,34 +100,40 @@ const TYPE_ARRAYS: &str = ", ARRAY(SELECT oid FROM types ORDER BY oid)\
      , ARRAY(SELECT typarray FROM types ORDER BY oid)\
      , ARRAY(SELECT nspname::pg_catalog.text FROM types ORDER BY oid)\
      , ARRAY(SELECT typname::pg_catalog.text FROM types ORDER BY oid)\
-     , ARRAY(SELECT visible FROM types ORDER BY oid)\
-     , ARRAY(SELECT formatted FROM types ORDER BY oid)";
+     , ARRAY(SELECT visible FROM types ORDER BY oid)";
 
-/// The rows are as of the statement's beginning, but `format_type` looks at this moment: where a type was renamed or
-/// dropped in between, the two disagree.
-const CONSISTENT: &str = ", (SELECT coalesce(pg_catalog.bool_and(formatted = \
-     CASE WHEN visible THEN '' ELSE pg_catalog.quote_ident(nspname) || '.' END || pg_catalog.quote_ident(typname)\
-     ), true) FROM types)";
+/// The rows are as of the statement's beginning, but `regtype` shows this moment: where a type was renamed or dropped
+/// in between, the two disagree.
+const CONSISTENT: &str = "ARRAY(SELECT oid FROM types ORDER BY oid)::pg_catalog.regtype[]::pg_catalog.text \
+     = ARRAY(SELECT CASE WHEN visible THEN '' ELSE pg_catalog.quote_ident(nspname) || '.' END \
+     || pg_catalog.quote_ident(typname) FROM types ORDER BY oid)::pg_catalog.text";
+
+const NAMES: &str = "ARRAY(SELECT oid FROM types ORDER BY oid)::pg_catalog.regtype[]::pg_catalog.text";
+
+const NAMES_WITH_ARRAYS: &str = "(ARRAY(SELECT oid FROM types ORDER BY oid) \
+     || ARRAY(SELECT typarray FROM types WHERE typarray <> 0 ORDER BY oid))::pg_catalog.regtype[]::pg_catalog.text";
 
 /// The OID counter has wrapped around if it stands far below the largest OID in use. (The control file has it as of
 /// the last checkpoint; a quarter of a billion types are not created between two.)
-const NEWEST_OID: &str = "(SELECT CASE WHEN pg_catalog.max(oid)::pg_catalog.int8 \
+const FLOOR: &str = "(SELECT CASE WHEN pg_catalog.max(oid)::pg_catalog.int8 \
      - (SELECT next_oid::pg_catalog.int8 FROM pg_catalog.pg_control_checkpoint()) < 268435456 \
      THEN pg_catalog.max(oid) ELSE 16383::pg_catalog.oid END FROM pg_catalog.pg_type)";
+
+const NEWEST_OID: &str = "(SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type)";
 
 struct Load {
     identified: bool,
 }
 
-type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>, Vec<String>);
-type Row = (IdentityRow, TypeArrays, (u32, i64), bool);
+type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
+type Row = (Vec<String>, TypeArrays, (String, bool), (u32, i64, u32));
 
 impl Query for Load {
     type SqlType = (
-        IdentitySqlType,
-        (Array<Oid>, Array<Oid>, Array<Text>, Array<Text>, Array<Bool>, Array<Text>),
-        (Oid, BigInt),
-        Bool,
+        Array<Text>,
+        (Array<Oid>, Array<Oid>, Array<Text>, Array<Text>, Array<Bool>),
+        (Text, Bool),
+        (Oid, BigInt, Oid),
     );
 }
 
@@ -165,25 +151,19 @@ impl QueryFragment<Pg> for Load {
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
         out.push_sql(TYPES);
         out.push_sql("SELECT ");
-        if self.identified {
-            out.push_sql(SYSTEM_IDENTIFIER);
-            out.push_sql(", ");
-            out.push_sql(START_TIME);
-        } else {
-            out.push_sql(NO_IDENTITY);
-        }
-        for column in [VERSION, DATABASE, SCHEMAS] {
-            out.push_sql(", ");
-            out.push_sql(column);
-        }
+        out.push_sql(server::identity_fields(self.identified));
         out.push_sql(TYPE_ARRAYS);
-        out.push_sql(", newest.oid, ");
-        out.push_sql(TYPES_NEWER_THAN);
-        out.push_sql("newest.oid)");
+        out.push_sql(", ");
+        out.push_sql(if self.identified { NAMES } else { NAMES_WITH_ARRAYS });
+        out.push_sql(", ");
         out.push_sql(CONSISTENT);
+        out.push_sql(", horizon.floor, ");
+        out.push_sql(COUNT_ABOVE);
+        out.push_sql("horizon.floor), ");
+        out.push_sql(NEWEST_OID);
         out.push_sql(" FROM (SELECT ");
-        out.push_sql(if self.identified { NEWEST_OID } else { "16383::pg_catalog.oid" });
-        out.push_sql(" AS oid OFFSET 0) newest");
+        out.push_sql(if self.identified { FLOOR } else { NEWEST_OID });
+        out.push_sql(" AS floor OFFSET 0) horizon");
         Ok(())
     }
 }

@@ -109,6 +109,7 @@ fn configure(scratch: &Path, suite: &str) -> Result<PathBuf, Error> {
 #clear APT::Update::Post-Invoke-Success;
 #clear APT::Default-Release;
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";

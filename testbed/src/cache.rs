@@ -24,8 +24,8 @@ pub(crate) fn install(name: &str, make: impl FnOnce(&Path) -> Result<(), Error>)
     if done.is_dir() {
         return Ok(done);
     }
-    let partial = root.join(format!("{name}.partial"));
-    remove(&partial)?;
+    remove_leftovers(&root, &format!("{name}.partial"));
+    let partial = root.join(format!("{name}.partial-{}", std::process::id()));
     create(&partial)?;
     if let Err(error) = make(&partial) {
         let _ = remove(&partial);
@@ -33,6 +33,15 @@ pub(crate) fn install(name: &str, make: impl FnOnce(&Path) -> Result<(), Error>)
     }
     fs::rename(&partial, &done).map_err(Error::file("rename to its final name", &partial))?;
     Ok(done)
+}
+
+/// What interrupted processes have left. Their children may still be writing there: another time, then.
+fn remove_leftovers(root: &Path, prefix: &str) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            let _ = remove(&entry.path());
+        }
+    }
 }
 
 /// Opens (and creates) the file and locks it until the returned handle is dropped.
@@ -113,8 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_installation_leaves_nothing() {
+    fn failed_and_interrupted_installations_leave_nothing() {
         let name = format!("test-{}", std::process::id());
+        fs::create_dir(folder().unwrap().join(format!("{name}.partial-0"))).unwrap();
         let failure = install(&name, |_| Err(Error::setting("X", 1, "no"))).unwrap_err();
         assert!(failure.to_string().contains("X"));
         let made = install(&name, |folder| fs::write(folder.join("a"), "b").map_err(Error::file("write", folder)));
@@ -122,5 +132,7 @@ mod tests {
         assert!(made.join("a").is_file());
         fs::remove_dir_all(&made).unwrap();
         fs::remove_file(made.with_extension("lock")).unwrap();
+        let left = fs::read_dir(folder().unwrap()).unwrap().flatten();
+        assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(&name)));
     }
 }

@@ -62,6 +62,7 @@ impl Cluster {
     /// # Panics
     ///
     /// If it cannot be had, with the text of the [`Error`].
+    #[track_caller]
     pub fn shared(major: u32) -> &'static Cluster {
         static SHARED: [OnceLock<Result<Cluster, Error>>; 9] = [const { OnceLock::new() }; 9];
         assert!(MAJORS.contains(&major), "the testbed knows the majors 10 to 18 of PostgreSQL, not {major}");
@@ -88,8 +89,16 @@ impl Cluster {
     /// A URL of the superuser.
     pub fn url(&self, database: &str) -> String {
         match &self.kind {
-            Kind::Own(_) => format!("postgres://postgres@{}/{database}", self.address()),
+            Kind::Own(_) => self.url_at(self.address(), database),
             Kind::External(external) => external.url(database),
+        }
+    }
+
+    /// The same URL with another address, such as a [`Forwarder`](crate::Forwarder)'s.
+    pub fn url_at(&self, address: SocketAddr, database: &str) -> String {
+        match &self.kind {
+            Kind::Own(_) => format!("postgres://postgres@{address}/{database}"),
+            Kind::External(external) => external.url_at(address, database),
         }
     }
 
@@ -163,8 +172,8 @@ impl Cluster {
 
     fn external(major: u32, external: External) -> Result<Cluster, Error> {
         let cluster = Cluster { major, kind: Kind::External(external.clone()) };
-        let asked =
-            cluster.client("postgres")?.query_one("SELECT current_setting('server_version_num')::int", &[]);
+        let client = cluster.client("postgres").map_err(|error| external.refuse(&format!("be used ({error})")));
+        let asked = client?.query_one("SELECT current_setting('server_version_num')::int", &[]);
         let number: i32 = asked.map_err(Error::sql("ask the server for its version"))?.get(0);
         if number / 10_000 == major as i32 {
             return Ok(cluster);

@@ -54,11 +54,23 @@ impl External {
 
     /// The URL with another database.
     pub(crate) fn url(&self, database: &str) -> String {
+        let (start, parameters) = self.around_database();
+        format!("{start}/{database}{parameters}")
+    }
+
+    /// The URL with another database and address.
+    pub(crate) fn url_at(&self, address: SocketAddr, database: &str) -> String {
+        let (start, parameters) = self.around_database();
+        let login = start.rfind('@').or_else(|| start.rfind('/')).map_or(0, |end| end + 1);
+        format!("{}{address}/{database}{parameters}", &start[..login])
+    }
+
+    fn around_database(&self) -> (&str, &str) {
         let authority = self.url.find("://").map_or(0, |scheme| scheme + 3);
         let rest = &self.url[authority..];
         let end = authority + rest.find(['/', '?']).unwrap_or(rest.len());
         let parameters = self.url.find('?').map_or("", |start| &self.url[start..]);
-        format!("{}/{database}{parameters}", &self.url[..end])
+        (&self.url[..end], parameters)
     }
 
     /// For requests that only the server's owner can grant.
@@ -84,6 +96,13 @@ mod tests {
             url("postgresql://u@127.0.0.1/a?connect_timeout=1"),
             "postgresql://u@127.0.0.1/db?connect_timeout=1"
         );
+    }
+
+    #[test]
+    fn another_address() {
+        let url = |url: &str| External::parse("X", url).unwrap().url_at("127.0.0.2:1".parse().unwrap(), "db");
+        assert_eq!(url("postgres://127.0.0.1"), "postgres://127.0.0.2:1/db");
+        assert_eq!(url("postgres://u:p@127.0.0.1:6000/a"), "postgres://u:p@127.0.0.2:1/db");
     }
 
     #[test]

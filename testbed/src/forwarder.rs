@@ -104,6 +104,8 @@ impl Shared {
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming() {
             if self.lock().target.is_none() {
+                // Another thread may be starting a process that has a copy of the listener until it runs.
+                let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
                 return;
             }
             let Ok(client) = client else { continue };

@@ -1,4 +1,18 @@
 //! Real PostgreSQL clusters and a real PgBouncer that fetch, start and stop themselves.
+//!
+//! Nothing needs to be set up. What can be, by environment variables:
+//!
+//! | Variable | Names |
+//! |---|---|
+//! | `TESTBED_POSTGRES<major>_BIN` | the folder with `initdb` and `postgres` of that major |
+//! | `TESTBED_POSTGRES<major>_URL` | a running server, as its superuser, for [`Cluster::shared`] |
+//! | `TESTBED_PGBOUNCER_BIN` | the executable of a PgBouncer 1.21 or later |
+//! | `TESTBED_PGBOUNCER_1_18_BIN` | the executable of a PgBouncer 1.18 |
+//! | `TESTBED_PGBOUNCER_URL` | a running PgBouncer, as its administrator, for [`PgBouncer::start`] |
+//! | `TESTBED_PGBOUNCER_INI` | the file that this PgBouncer includes and that has its section `[databases]` |
+//!
+//! Without them installed programs are used, and those that are not installed are fetched into `target/testbed`.
+
 mod account;
 mod apt;
 mod cache;

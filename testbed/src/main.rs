@@ -37,10 +37,12 @@ enum Task {
     ///
     /// The command finds the URL of each server's database `postgres` in TESTBED_POSTGRES<major>_URL. The exit code is
     /// the command's.
+    #[command(after_help = EXAMPLES)]
     Run(Run),
     /// Fetch programs that are not installed, and show where they are
     ///
     /// The last lines of the output are `postgres12 <folder with bin/ and lib/>` and `pgbouncer <executable>`.
+    #[command(after_help = EXAMPLES)]
     Fetch(Fetch),
 }
 

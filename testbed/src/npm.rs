@@ -36,8 +36,9 @@ pub(crate) fn fetch(major: u32) -> Result<PathBuf, Error> {
         what: format!("PostgreSQL {major}"),
         problem,
         advice: format!(
-            "install PostgreSQL {major} with its contrib extensions, or name the folder that holds its `initdb` and \
-             `postgres` in TESTBED_POSTGRES{major}_BIN, or name a running server in TESTBED_POSTGRES{major}_URL"
+            "have a working npm and try again, or install PostgreSQL {major} with its contrib extensions, or name the \
+             folder that holds its `initdb` and `postgres` in TESTBED_POSTGRES{major}_BIN, or name a running server in \
+             TESTBED_POSTGRES{major}_URL"
         ),
     };
     let package = PACKAGES.iter().find(|package| package.major == major);
@@ -55,7 +56,9 @@ impl Package {
         let scratch = folder.join("scratch");
         fs::create_dir(&scratch).map_err(Error::file("create", &scratch))?;
         let mut npm = Command::new("npm");
-        npm.args(["pack", "--silent", &spec]).current_dir(&scratch).env("npm_config_cache", scratch.join("npm"));
+        npm.args(["pack", "--loglevel=error", &spec])
+            .current_dir(&scratch)
+            .env("npm_config_cache", scratch.join("npm"));
         let tarball = command::output(&mut npm)?;
         let tarball = scratch.join(tarball.lines().last().unwrap_or_default());
         command::output(

@@ -81,13 +81,13 @@ fn dropping_it_closes_everything() {
 fn clients_of_postgres_move() {
     let (old, new) = (Cluster::shared(10), Cluster::shared(12));
     let forwarder = Forwarder::start(old.address()).unwrap();
-    let url = format!("postgres://postgres@{}/postgres", forwarder.address());
-    let major = || -> u32 {
+    let major = |cluster: &Cluster| -> u32 {
+        let url = cluster.url_at(forwarder.address(), "postgres");
         let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
         let number: String = client.query_one("SHOW server_version_num", &[]).unwrap().get(0);
         number.parse::<u32>().unwrap() / 10_000
     };
-    assert_eq!(major(), 10);
+    assert_eq!(major(old), 10);
     forwarder.retarget(new.address());
-    assert_eq!(major(), 12);
+    assert_eq!(major(new), 12);
 }
