@@ -14,6 +14,8 @@ pub struct PgBouncerConfig {
     pub max_prepared_statements: u32,
     /// How many server connections a pair of user and database may have.
     pub default_pool_size: u32,
+    /// Users who may connect without a password, besides `postgres` and `pgbouncer`.
+    pub users: Vec<String>,
     /// More settings of the section `[pgbouncer]`; they win over the testbed's own.
     pub extra: Vec<(String, String)>,
 }
@@ -25,6 +27,7 @@ impl Default for PgBouncerConfig {
             pool_mode: "transaction",
             max_prepared_statements: 200,
             default_pool_size: 20,
+            users: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -42,6 +45,12 @@ impl PgBouncerConfig {
         }
         settings.extend(self.extra.iter().cloned());
         settings
+    }
+
+    /// The users that PgBouncer lets in.
+    pub(crate) fn auth_file(&self) -> String {
+        let users = ["postgres", "pgbouncer"].into_iter().chain(self.users.iter().map(String::as_str));
+        users.map(|user| format!("\"{}\" \"\"\n", user.replace('"', "\"\""))).collect()
     }
 
     /// The section `[pgbouncer]`.
@@ -80,6 +89,12 @@ mod tests {
         assert!(config.render(1, "x").contains("max_prepared_statements = 200\n"));
         let config = PgBouncerConfig { release: Release::Debian12, ..config };
         assert!(!config.render(1, "x").contains("max_prepared_statements"));
+    }
+
+    #[test]
+    fn users_are_listed_with_an_empty_password() {
+        let config = PgBouncerConfig { users: vec!["app".to_owned()], ..PgBouncerConfig::default() };
+        assert_eq!(config.auth_file(), "\"postgres\" \"\"\n\"pgbouncer\" \"\"\n\"app\" \"\"\n");
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn launch(config: &PgBouncerConfig) -> Result<Kind, Error> {
     // It has nothing to save.
     let mut server = Server::new("PgBouncer", "KILL")?;
     let users = server.folder().join("users");
-    fs::write(&users, "\"postgres\" \"\"\n\"pgbouncer\" \"\"\n").map_err(Error::file("write", users))?;
+    fs::write(&users, config.auth_file()).map_err(Error::file("write", users))?;
     let mut attempt = 1;
     loop {
         let port = port::free()?;

@@ -1,4 +1,13 @@
 //! Scenarios on real servers, each with the stock `ConnectionManager` as the control that must fail.
 
+mod bad_input;
+mod collision;
+mod customizer;
+mod events;
+mod forwarder;
+mod migrations;
 mod pools;
+mod settings;
 mod switch;
+mod test_transactions;
+mod types;

@@ -11,12 +11,14 @@ use diesel::r2d2::{
 };
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
 
-pub type StockPool = Pool<ConnectionManager<PgConnection>>;
-pub type HotPool = Pool<HotUpgradeManager>;
+pub(crate) type StockPool = Pool<ConnectionManager<PgConnection>>;
+pub(crate) type HotPool = Pool<HotUpgradeManager>;
+
+pub(crate) const NOTHING_WRONG: &[String] = &[];
 
 /// What a user does who sits behind a pooler without support for prepared statements.
 #[derive(Debug)]
-pub struct DisableStatementCache;
+pub(crate) struct DisableStatementCache;
 
 impl CustomizeConnection<PgConnection, Error> for DisableStatementCache {
     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), Error> {
@@ -32,14 +34,14 @@ fn users_customizer(cache: CacheSize) -> Box<dyn CustomizeConnection<PgConnectio
     }
 }
 
-pub fn stock_pool(url: &str, size: u32, cache: CacheSize) -> StockPool {
+pub(crate) fn stock_pool(url: &str, size: u32, cache: CacheSize) -> StockPool {
     builder(size)
         .connection_customizer(users_customizer(cache))
         .build(ConnectionManager::new(url))
         .expect("a stock pool")
 }
 
-pub fn hot_pool(url: &str, size: u32, cache: CacheSize) -> HotPool {
+pub(crate) fn hot_pool(url: &str, size: u32, cache: CacheSize) -> HotPool {
     builder(size)
         .connection_customizer(Box::new(HotUpgradeCustomizer::wrap(users_customizer(cache))))
         .build(HotUpgradeManager::new(url))
@@ -47,13 +49,13 @@ pub fn hot_pool(url: &str, size: u32, cache: CacheSize) -> HotPool {
 }
 
 /// A pool that fails in seconds where it fails.
-pub fn builder<M: ManageConnection>(size: u32) -> diesel::r2d2::Builder<M> {
+pub(crate) fn builder<M: ManageConnection>(size: u32) -> diesel::r2d2::Builder<M> {
     Pool::builder().max_size(size).connection_timeout(Duration::from_secs(10))
 }
 
 /// Lets every connection of the pool write and read each type of the fixture, all checked out at once, and returns
 /// what went wrong on each.
-pub fn use_every_connection<M>(pool: &Pool<M>) -> Vec<String>
+pub(crate) fn use_every_connection<M>(pool: &Pool<M>) -> Vec<String>
 where
     M: ManageConnection<Connection = PgConnection>,
 {

@@ -1,0 +1,192 @@
+//! What a change costs and who hears of it, counted. The counters belong to the process: one test at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use diesel::pg::PgConnection;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, Pool};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, on_change, stats};
+use fixture::{Upgrade, write_and_read_back};
+use testbed::{Cluster, PgBouncerConfig};
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn upgrade(config: PgBouncerConfig) -> Upgrade {
+    Upgrade::start(config).expect("two servers and a pooler")
+}
+
+fn pool(url: &str, size: u32) -> Pool<HotUpgradeManager> {
+    Pool::builder()
+        .max_size(size)
+        .connection_timeout(Duration::from_secs(20))
+        .connection_customizer(Box::new(HotUpgradeCustomizer::new()))
+        .build(HotUpgradeManager::new(url))
+        .expect("a pool")
+}
+
+/// Checks out every connection at the same moment, each on a thread of its own, and uses it.
+fn storm(pool: &Pool<HotUpgradeManager>) {
+    let barrier = Barrier::new(pool.max_size() as usize);
+    thread::scope(|scope| {
+        for number in 0..u64::from(pool.max_size()) {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                barrier.wait();
+                let mut conn = pool.get().expect("a connection");
+                // Nobody gives back before all have one.
+                barrier.wait();
+                assert_eq!(write_and_read_back(&mut conn, next_number() + number), Ok(()));
+            });
+        }
+    });
+}
+
+fn next_number() -> u64 {
+    static NUMBER: AtomicUsize = AtomicUsize::new(1);
+    1_000 * NUMBER.fetch_add(1, Ordering::SeqCst) as u64
+}
+
+/// Catalog loads in the server's own statement log.
+fn logged_loads(server: &Cluster, database: &str) -> usize {
+    let log = server.log().expect("the server's log");
+    log.lines()
+        .filter(|line| line.contains(database) && line.contains("diesel-postgres-hot-upgrade: load"))
+        .count()
+}
+
+fn one_load_for_sixteen(config: PgBouncerConfig) {
+    let _alone = alone();
+    let upgrade = upgrade(config);
+    let pool = pool(&upgrade.url(), 16);
+    storm(&pool);
+    assert_eq!(logged_loads(upgrade.old, &upgrade.database), 1, "sixteen new connections share one load");
+
+    let before = stats();
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    storm(&pool);
+    let after = stats();
+
+    assert_eq!(after.catalog_loads() - before.catalog_loads(), 1);
+    assert_eq!(logged_loads(upgrade.new, &upgrade.database), 1, "the server counts the same");
+    assert_eq!(after.changes() - before.changes(), 1);
+    assert_eq!(after.resets() - before.resets(), 16);
+    assert_eq!(pool.state().connections, 16);
+
+    // Both servers are known now.
+    upgrade.switch_to(upgrade.old).expect("a switch");
+    storm(&pool);
+    assert_eq!(stats().catalog_loads(), after.catalog_loads());
+    assert_eq!(stats().changes() - after.changes(), 1);
+}
+
+#[test]
+fn a_change_costs_one_catalog_load_for_a_pool_of_sixteen() {
+    one_load_for_sixteen(PgBouncerConfig::default());
+}
+
+#[test]
+fn a_change_costs_one_catalog_load_where_sixteen_share_one_server_connection() {
+    one_load_for_sixteen(PgBouncerConfig { default_pool_size: 1, ..PgBouncerConfig::default() });
+}
+
+#[test]
+fn an_unchanged_server_costs_one_probe_a_checkout_and_nothing_else() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let pool = pool(&upgrade.url(), 1);
+    drop(pool.get());
+    let before = stats();
+    for _ in 0..100 {
+        drop(pool.get().expect("a connection"));
+    }
+    let after = stats();
+    assert_eq!(after.probes() - before.probes(), 100);
+    assert_eq!(after.catalog_loads(), before.catalog_loads());
+    assert_eq!(after.resets(), before.resets());
+}
+
+#[test]
+fn observers_hear_of_a_change_once_and_their_panic_costs_no_slot() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let database = upgrade.database.clone();
+    on_change({
+        let (heard, database) = (Arc::clone(&heard), database.clone());
+        move |change| {
+            if change.to().database() == database {
+                heard.lock().expect("no panic holds it").push(change.clone());
+            }
+        }
+    });
+    on_change(move |change| assert_ne!(change.to().database(), database, "an observer panicked"));
+
+    let pool = pool(&upgrade.url(), 4);
+    storm(&pool);
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    storm(&pool);
+    storm(&pool);
+    assert_eq!(pool.state().connections, 4);
+
+    let heard = heard.lock().expect("no panic holds it");
+    let [change] = &heard[..] else { panic!("heard of {} changes", heard.len()) };
+    assert_eq!((change.from().version() / 10_000, change.to().version() / 10_000), (10, 12));
+    assert_ne!(change.from().system_identifier(), change.to().system_identifier());
+    let moved: Vec<_> = change.moved().iter().map(|moved| moved.name().name()).collect();
+    for name in ["citext", "document_code", "document_status", "hstore"] {
+        assert!(moved.contains(&name), "{name} moved too: {moved:?}");
+    }
+    assert!(change.missing().is_empty(), "{:?}", change.missing());
+}
+
+#[test]
+fn a_change_is_heard_of_where_all_connections_died_with_the_old_server() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let pool = Pool::builder()
+        .max_size(2)
+        .max_lifetime(None)
+        .connection_customizer(Box::new(HotUpgradeCustomizer::new()))
+        .build(ConnectionManager::<PgConnection>::new(upgrade.url()))
+        .expect("a pool of the stock manager");
+    let before = stats();
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    upgrade.pgbouncer.console(&format!("KILL {}", upgrade.database)).expect("every client is disconnected");
+    upgrade.pgbouncer.console(&format!("RESUME {}", upgrade.database)).expect("the database is back");
+    assert_eq!(write_and_read_back(&mut pool.get().expect("a new connection"), 1), Ok(()));
+    assert_eq!(stats().changes() - before.changes(), 1);
+}
+
+#[derive(Debug, Clone, Default)]
+struct CountAcquired(Arc<AtomicUsize>);
+
+impl CustomizeConnection<PgConnection, Error> for CountAcquired {
+    fn on_acquire(&self, _conn: &mut PgConnection) -> Result<(), Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_connection_that_was_reset_a_few_dozen_times_is_replaced() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let acquired = CountAcquired::default();
+    let pool = Pool::builder()
+        .max_size(1)
+        .connection_customizer(Box::new(HotUpgradeCustomizer::wrap(Box::new(acquired.clone()))))
+        .build(HotUpgradeManager::new(upgrade.url()))
+        .expect("a pool");
+    for round in 0..80 {
+        let server = if round % 2 == 0 { upgrade.new } else { upgrade.old };
+        upgrade.switch_to(server).expect("a switch");
+        assert_eq!(write_and_read_back(&mut pool.get().expect("a connection"), next_number()), Ok(()));
+    }
+    let acquired = acquired.0.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&acquired), "{acquired} connections for 80 switches");
+}

@@ -1,0 +1,95 @@
+//! Types that move or vanish.
+
+use diesel::connection::CacheSize;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_postgres_hot_upgrade::{Outcome, synchronize};
+use fixture::{Document, Upgrade, count_titled, documents, insert, write_and_read_back};
+use log::Level;
+use testbed::PgBouncerConfig;
+
+use crate::events::{logged, record_log};
+use crate::pools::{hot_pool, stock_pool};
+
+fn upgrade() -> Upgrade {
+    Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler")
+}
+
+const RECREATE_ENUM: &str = "ALTER TYPE document_status RENAME TO outgoing;
+    CREATE TYPE document_status AS ENUM ('draft', 'published', 'archived');
+    ALTER TABLE documents ALTER status TYPE document_status USING status::text::document_status;
+    DROP TYPE outgoing";
+
+#[test]
+fn a_type_that_is_created_anew_on_the_same_server_is_found() {
+    let upgrade = upgrade();
+    let hot = hot_pool(&upgrade.url(), 1, CacheSize::Unbounded);
+    let stock = stock_pool(&upgrade.url(), 1, CacheSize::Unbounded);
+    assert_eq!(write_and_read_back(&mut hot.get().expect("a connection"), 1), Ok(()));
+    assert_eq!(write_and_read_back(&mut stock.get().expect("a connection"), 2), Ok(()));
+
+    upgrade.run_on(upgrade.old, RECREATE_ENUM).expect("another enum of the same name");
+
+    assert_eq!(write_and_read_back(&mut hot.get().expect("a connection"), 3), Ok(()));
+    let control = write_and_read_back(&mut stock.get().expect("a connection"), 4);
+    assert!(control.is_err(), "the stock pool survived it too");
+}
+
+#[test]
+fn a_type_created_after_the_first_look_is_watched_too() {
+    let upgrade = upgrade();
+    let url = upgrade.old.url(&upgrade.database);
+    let mut conn = PgConnection::establish(&url).expect("a connection");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    upgrade.run_on(upgrade.old, "CREATE TABLE newcomer (id int)").expect("a table");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)), "a table is no type that anyone binds");
+    upgrade.run_on(upgrade.old, "CREATE TYPE newcomer_kind AS ENUM ('a')").expect("a type");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+}
+
+#[test]
+fn an_extension_that_is_missing_on_the_new_server_breaks_only_its_own_queries() {
+    record_log();
+    let upgrade = upgrade();
+    let hot = hot_pool(&upgrade.url(), 2, CacheSize::Unbounded);
+    upgrade.run_on(upgrade.new, "DROP EXTENSION hstore CASCADE").expect("no hstore on the new server");
+    upgrade.switch_to(upgrade.new).expect("a switch");
+
+    let mut conn = hot.get().expect("a checkout does not fail");
+    assert_eq!(count_titled(&mut conn, "no such title"), Ok(0), "citext still works");
+    let error = insert(&mut conn, &Document::numbered(1)).expect_err("there is no hstore").to_string();
+    assert!(error.contains("hstore"), "the error names the type: {error}");
+    assert_eq!(documents::table.count().get_result(&mut conn), Ok(0_i64), "the connection goes on");
+
+    let warnings = logged(Level::Warn, &upgrade.database);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("missing: ") && warnings[0].contains("public.hstore"), "{warnings:?}");
+}
+
+#[test]
+fn another_search_path_finds_the_type_of_the_same_name_there() {
+    let upgrade = upgrade();
+    let url = upgrade.old.url(&upgrade.database);
+    upgrade
+        .run_on(
+            upgrade.old,
+            "CREATE SCHEMA tenant;
+             CREATE TYPE tenant.document_status AS ENUM ('draft', 'published');
+             CREATE TABLE tenant.documents (id bigserial, title citext, attributes hstore,
+                 status tenant.document_status, code document_code)",
+        )
+        .expect("a tenant");
+    let mut hot = PgConnection::establish(&url).expect("a connection");
+    let mut stock = PgConnection::establish(&url).expect("a connection");
+    synchronize(&mut hot).expect("a first look");
+    assert_eq!(write_and_read_back(&mut hot, 1), Ok(()));
+    assert_eq!(write_and_read_back(&mut stock, 2), Ok(()));
+
+    for conn in [&mut hot, &mut stock] {
+        conn.batch_execute("SET search_path = tenant, public").expect("another path");
+    }
+    assert!(matches!(synchronize(&mut hot), Ok(Outcome::Changed(_))));
+    assert_eq!(write_and_read_back(&mut hot, 3), Ok(()));
+    assert!(write_and_read_back(&mut stock, 4).is_err(), "the control finds the tenant's type by itself");
+}
