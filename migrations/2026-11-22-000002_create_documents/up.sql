@@ -17,3 +17,5 @@ CREATE TABLE IF NOT EXISTS documents (
     status document_status NOT NULL,
     code document_code NOT NULL
 );
+
+CREATE INDEX IF NOT EXISTS documents_title ON documents (title);
