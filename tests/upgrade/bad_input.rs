@@ -92,7 +92,7 @@ fn upgrade_for(role: &str) -> Upgrade {
             .run_on(
                 server,
                 &format!(
-                    "CREATE ROLE {role} LOGIN;
+                    "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
                      GRANT SELECT, INSERT ON documents TO {role};
                      GRANT USAGE ON SEQUENCE documents_id_seq TO {role}"
                 ),
@@ -105,8 +105,8 @@ fn upgrade_for(role: &str) -> Upgrade {
 #[test]
 fn revoked_identity_functions_cost_one_warning_and_no_protection() {
     record_log();
-    let role = format!("limited_{}", std::process::id());
-    let upgrade = upgrade_for(&role);
+    let role = "hot_upgrade_limited";
+    let upgrade = upgrade_for(role);
     for server in [upgrade.old, upgrade.new] {
         upgrade
             .run_on(
@@ -129,8 +129,8 @@ fn revoked_identity_functions_cost_one_warning_and_no_protection() {
 #[test]
 fn a_server_that_tells_nothing_is_slow_but_right() {
     record_log();
-    let role = format!("deaf_{}", std::process::id());
-    let upgrade = upgrade_for(&role);
+    let role = "hot_upgrade_deaf";
+    let upgrade = upgrade_for(role);
     for server in [upgrade.old, upgrade.new] {
         upgrade
             .run_on(server, "REVOKE EXECUTE ON FUNCTION current_schemas(bool) FROM PUBLIC")
