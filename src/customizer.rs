@@ -23,7 +23,8 @@ use crate::{change, marker, protection};
 ///
 /// # Cost
 ///
-/// Four round trips a new connection, and one catalog load a process and change.
+/// Three round trips for each new connection, and one to prepare the probe; one of them is a catalog load for the first
+/// connection of the process and change.
 ///
 /// # Example
 ///

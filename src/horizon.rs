@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Oid, Text};
 
+use crate::probe::Level;
 use crate::server::{self, Server};
 
 /// Above the OID `floor`, the server has `newer_types` types of the watched kinds.
@@ -29,9 +30,9 @@ pub(crate) struct Newer {
 }
 
 /// Counts the types above `horizon`. One round trip.
-pub(crate) fn look(conn: &mut PgConnection, horizon: Horizon, identified: bool) -> QueryResult<Newer> {
+pub(crate) fn look(conn: &mut PgConnection, horizon: Horizon, level: Level) -> QueryResult<Newer> {
     let (types, newest_oid, fields) =
-        Count { floor: horizon.floor, identified }.get_result::<(i64, u32, Vec<String>)>(conn)?;
+        Count { floor: horizon.floor, level }.get_result::<(i64, u32, Vec<String>)>(conn)?;
     // With a floor of its own, the largest OID says nothing of what was created below it.
     let newest_oid = if horizon.newest_oid == 0 { 0 } else { newest_oid };
     Ok(Newer { types, newest_oid, server: Server::from_fields(fields)? })
@@ -46,7 +47,7 @@ pub(crate) const COUNT_ABOVE: &str = "(SELECT pg_catalog.count(*) FROM pg_catalo
 
 struct Count {
     floor: u32,
-    identified: bool,
+    level: Level,
 }
 
 impl Query for Count {
@@ -67,7 +68,7 @@ impl QueryFragment<Pg> for Count {
         out.push_sql(COUNT_ABOVE);
         out.push_bind_param::<Oid, _>(&self.floor)?;
         out.push_sql("), (SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type), ");
-        out.push_sql(server::identity_fields(self.identified));
+        out.push_sql(server::identity_fields(self.level));
         Ok(())
     }
 }

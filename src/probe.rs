@@ -1,11 +1,12 @@
 //! The question of every checkout: is this still the server my caches were filled from, and does it still call the
 //! same types by the same OIDs? One statement, one round trip, in place of the stock `SELECT 1`.
 
+use diesel::connection::CacheSize;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Integer, Nullable, Oid, Text, Timestamptz};
+use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
 use crate::horizon;
 use crate::oid_table::{OID_TABLE, Watch};
@@ -21,20 +22,28 @@ pub(crate) enum Answer {
     Other(Server),
 }
 
-/// Asks the server about `watch`. Without one the answer is never [`Answer::Same`].
+/// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
+/// no `CASE` around the call helps: there is a statement for each level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Everything.
+    Identified,
+    /// Not who the server is: then it is told apart by its types alone.
+    Unidentified,
+    /// Nothing but whether it is there.
+    Mute,
+}
+
+/// Asks the server about `watch`. Without one, or on [`Level::Mute`], the answer is never [`Answer::Same`].
 ///
 /// One round trip; a second one where a type or a table was created since somebody last asked.
-pub(crate) fn ask(conn: &mut PgConnection, watch: Option<&Watch>, identified: bool) -> QueryResult<Answer> {
+pub(crate) fn ask(conn: &mut PgConnection, watch: Option<&Watch>, level: Level) -> QueryResult<Answer> {
     COUNTERS.probes.increment();
-    let answer: Option<Vec<String>> = if identified {
-        Probe::<true>::about(watch).get_result(conn)?
-    } else {
-        Probe::<false>::about(watch).get_result(conn)?
-    };
+    let (_, answer) = run(conn, watch, level, Text::First)?;
     match (answer, watch) {
         (None, _) => Ok(Answer::Same),
         (Some(fields), Some(watch)) if fields.is_empty() => {
-            let newer = horizon::look(conn, watch.horizon, identified)?;
+            let newer = horizon::look(conn, watch.horizon, level)?;
             if newer.types == watch.horizon.newer_types && watch.holds_on(&newer.server) {
                 OID_TABLE.advance(watch.id, newer.newest_oid);
                 return Ok(Answer::Same);
@@ -45,13 +54,50 @@ pub(crate) fn ask(conn: &mut PgConnection, watch: Option<&Watch>, identified: bo
     }
 }
 
-/// `IDENTIFIED`: the role may execute the identity functions. Whether it may is checked when a statement that names
-/// them starts, so no `CASE` around the call helps, and it takes two statements.
+/// Is the server there? One round trip.
+pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
+    run(conn, None, Level::Mute, Text::First).map(drop)
+}
+
+/// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after a probe or a
+/// ping on that level, it is run again with another text under the same static `QueryId`, and what comes back says
+/// which text ran. One round trip.
 ///
+/// Asked anew at every reset, and remembered nowhere: the user may have changed it in between.
+pub(crate) fn statement_cache_size(conn: &mut PgConnection, level: Level) -> QueryResult<CacheSize> {
+    match run(conn, None, level, Text::Second)? {
+        (FIRST_TEXT, _) => Ok(CacheSize::Unbounded),
+        _ => Ok(CacheSize::Disabled),
+    }
+}
+
+type Row = (i32, Option<Vec<String>>);
+
+fn run(conn: &mut PgConnection, watch: Option<&Watch>, level: Level, text: Text) -> QueryResult<Row> {
+    match level {
+        Level::Identified => Probe::<IDENTIFIED>::about(watch, text).get_result(conn),
+        Level::Unidentified => Probe::<UNIDENTIFIED>::about(watch, text).get_result(conn),
+        Level::Mute => Probe::<MUTE>::about(watch, text).get_result(conn),
+    }
+}
+
+const IDENTIFIED: u8 = 0;
+const UNIDENTIFIED: u8 = 1;
+const MUTE: u8 = 2;
+
+const FIRST_TEXT: i32 = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    First,
+    Second,
+}
+
 /// All values are binds: with a static `QueryId`, constants of the first snapshot would stay in the cached statement.
-/// Everything but the names is kept to expressions without a plan of their own: a connection without a statement
-/// cache has this planned at every checkout.
-struct Probe<'a, const IDENTIFIED: bool> {
+/// Everything but the largest OID is kept to expressions without a plan of their own: a connection without a
+/// statement cache has this planned at every checkout.
+struct Probe<'a, const LEVEL: u8> {
+    text: Text,
     starts: Vec<PgTimestamp>,
     version: i32,
     oids: &'a [u32],
@@ -59,53 +105,71 @@ struct Probe<'a, const IDENTIFIED: bool> {
     newest_oid: u32,
 }
 
-impl<'a, const IDENTIFIED: bool> Probe<'a, IDENTIFIED> {
-    fn about(watch: Option<&'a Watch>) -> Self {
+impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
+    fn about(watch: Option<&'a Watch>, text: Text) -> Self {
         match watch {
             Some(watch) => Probe {
+                text,
                 starts: watch.starts.iter().copied().map(PgTimestamp).collect(),
                 version: watch.snapshot.server().version(),
                 oids: watch.snapshot.watched_oids(),
                 names: watch.snapshot.watched_names(),
                 newest_oid: watch.horizon.newest_oid,
             },
-            None => Probe { starts: Vec::new(), version: 0, oids: &[], names: "", newest_oid: 0 },
+            None => Probe { text, starts: Vec::new(), version: 0, oids: &[], names: "", newest_oid: 0 },
         }
     }
 }
 
-impl<const IDENTIFIED: bool> Query for Probe<'_, IDENTIFIED> {
-    type SqlType = Nullable<Array<Text>>;
+impl<const LEVEL: u8> Query for Probe<'_, LEVEL> {
+    type SqlType = (Integer, Nullable<Array<sql_types::Text>>);
 }
 
-impl<const IDENTIFIED: bool> RunQueryDsl<PgConnection> for Probe<'_, IDENTIFIED> {}
+impl<const LEVEL: u8> RunQueryDsl<PgConnection> for Probe<'_, LEVEL> {}
 
-impl<const IDENTIFIED: bool> QueryId for Probe<'_, IDENTIFIED> {
-    type QueryId = Probe<'static, IDENTIFIED>;
+impl<const LEVEL: u8> QueryId for Probe<'_, LEVEL> {
+    type QueryId = Probe<'static, LEVEL>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<const IDENTIFIED: bool> QueryFragment<Pg> for Probe<'_, IDENTIFIED> {
+impl<const LEVEL: u8> QueryFragment<Pg> for Probe<'_, LEVEL> {
     /// NULL where all is the same, an empty array where the types are the same but `pg_type` has grown, and the
     /// server's identity where it is another one or its types are.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("/* diesel-postgres-hot-upgrade: probe */ SELECT CASE WHEN NOT (");
-        if IDENTIFIED {
-            out.push_sql("pg_catalog.pg_postmaster_start_time() = ANY (");
-            out.push_bind_param::<Array<Timestamptz>, _>(&self.starts)?;
-            out.push_sql(")");
-        } else {
-            out.push_sql("pg_catalog.current_setting('server_version_num')::pg_catalog.int4 = ");
-            out.push_bind_param::<Integer, _>(&self.version)?;
+        out.push_sql("/* diesel-postgres-hot-upgrade: probe */ SELECT ");
+        out.push_sql(if self.text == Text::First { "1, " } else { "2, " });
+        match LEVEL {
+            IDENTIFIED => {
+                out.push_sql("CASE WHEN NOT (pg_catalog.pg_postmaster_start_time() = ANY (");
+                out.push_bind_param::<Array<Timestamptz>, _>(&self.starts)?;
+                out.push_sql(")");
+                self.push_comparison_of_types(&mut out, Level::Identified)
+            }
+            UNIDENTIFIED => {
+                out.push_sql(
+                    "CASE WHEN NOT (pg_catalog.current_setting('server_version_num')::pg_catalog.int4 = ",
+                );
+                out.push_bind_param::<Integer, _>(&self.version)?;
+                self.push_comparison_of_types(&mut out, Level::Unidentified)
+            }
+            _ => {
+                out.push_sql("NULL::pg_catalog.text[]");
+                Ok(())
+            }
         }
-        // A type's name as `regtype` shows it changes with a rename, a re-creation (a bare number), `SET SCHEMA`, and
-        // where another type shadows it in the search path (it is shown with its schema).
+    }
+}
+
+impl<const LEVEL: u8> Probe<'_, LEVEL> {
+    /// A type's name as `regtype` shows it changes with a rename, a re-creation (a bare number), `SET SCHEMA`, and
+    /// where another type shadows it in the search path (it is shown with its schema).
+    fn push_comparison_of_types<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>, level: Level) -> QueryResult<()> {
         out.push_sql(" AND ");
         out.push_bind_param::<Array<Oid>, _>(self.oids)?;
         out.push_sql("::pg_catalog.regtype[]::pg_catalog.text = ");
-        out.push_bind_param::<Text, _>(self.names)?;
+        out.push_bind_param::<sql_types::Text, _>(self.names)?;
         out.push_sql(") THEN ");
-        out.push_sql(server::identity_fields(IDENTIFIED));
+        out.push_sql(server::identity_fields(level));
         out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) <> ");
         out.push_bind_param::<Oid, _>(&self.newest_oid)?;
         out.push_sql(" THEN '{}'::pg_catalog.text[] END");

@@ -6,13 +6,15 @@ use std::str::FromStr;
 use diesel::QueryResult;
 use diesel::result::Error;
 
+use crate::probe::Level;
+
 /// SQL for an array of texts that says which server answers: see [`Server::from_fields`]. The functions of the first
 /// two fields are those that a role may be forbidden to execute; `pg_control_system()` reads a file, so a probe asks
 /// for all this only when something differs.
 ///
 /// A session's own temporary schema is left out of the last field: it differs from one session to the next, and holds
 /// no type that another session could use.
-pub(crate) fn identity_fields(identified: bool) -> &'static str {
+pub(crate) fn identity_fields(level: Level) -> &'static str {
     macro_rules! fields {
         ($system_identifier:literal, $started:literal) => {
             concat!(
@@ -28,7 +30,7 @@ pub(crate) fn identity_fields(identified: bool) -> &'static str {
             )
         };
     }
-    if identified {
+    if level == Level::Identified {
         fields!(
             "(pg_catalog.pg_control_system()).system_identifier::pg_catalog.text",
             "(extract(epoch FROM pg_catalog.pg_postmaster_start_time() - '2000-01-01 00:00+00'::pg_catalog.timestamptz)\

@@ -6,6 +6,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Oid, Text};
 
 use crate::horizon::{COUNT_ABOVE, Horizon};
+use crate::probe::Level;
 use crate::server::{self, Server};
 use crate::stats::COUNTERS;
 
@@ -63,9 +64,9 @@ impl Snapshot {
 }
 
 /// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then.
-pub(crate) fn load(conn: &mut PgConnection, identified: bool) -> QueryResult<Option<(Snapshot, Horizon)>> {
+pub(crate) fn load(conn: &mut PgConnection, level: Level) -> QueryResult<Option<(Snapshot, Horizon)>> {
     COUNTERS.catalog_loads.increment();
-    let (server, types, names, horizon) = Load { identified }.get_result::<Row>(conn)?;
+    let (server, types, names, horizon) = Load { level }.get_result::<Row>(conn)?;
     let (watched_names, consistent) = names;
     if !consistent {
         return Ok(None);
@@ -122,7 +123,7 @@ const FLOOR: &str = "(SELECT CASE WHEN pg_catalog.max(oid)::pg_catalog.int8 \
 const NEWEST_OID: &str = "(SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type)";
 
 struct Load {
-    identified: bool,
+    level: Level,
 }
 
 type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
@@ -151,10 +152,10 @@ impl QueryFragment<Pg> for Load {
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
         out.push_sql(TYPES);
         out.push_sql("SELECT ");
-        out.push_sql(server::identity_fields(self.identified));
+        out.push_sql(server::identity_fields(self.level));
         out.push_sql(TYPE_ARRAYS);
         out.push_sql(", ");
-        out.push_sql(if self.identified { NAMES } else { NAMES_WITH_ARRAYS });
+        out.push_sql(if self.level == Level::Identified { NAMES } else { NAMES_WITH_ARRAYS });
         out.push_sql(", ");
         out.push_sql(CONSISTENT);
         out.push_sql(", horizon.floor, ");
@@ -162,7 +163,7 @@ impl QueryFragment<Pg> for Load {
         out.push_sql("horizon.floor), ");
         out.push_sql(NEWEST_OID);
         out.push_sql(" FROM (SELECT ");
-        out.push_sql(if self.identified { FLOOR } else { NEWEST_OID });
+        out.push_sql(if self.level == Level::Identified { FLOOR } else { NEWEST_OID });
         out.push_sql(" AS floor OFFSET 0) horizon");
         Ok(())
     }

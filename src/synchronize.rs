@@ -8,7 +8,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::change::{self, Change};
 use crate::oid_table::{Claim, OID_TABLE, SnapshotId, Watch};
-use crate::probe::{self, Answer};
+use crate::probe::{self, Answer, Level};
 use crate::server::Server;
 use crate::{marker, prime, protection, reset, snapshot};
 
@@ -38,9 +38,10 @@ const MAX_CATCH_UPS: usize = 3;
 ///
 /// # Cost
 ///
-/// One round trip where nothing changed. After a change four in all, once a connection, of which one reads the
-/// catalog only for the first connection of the process. Inside a transaction each of them is wrapped in a
-/// savepoint, which costs two more.
+/// One round trip where nothing changed, and one more for the first connection of the process that asks after a table
+/// or a type was created. After a change, and for a new connection, three in all, of which one reads the catalog for
+/// the first connection of the process. Inside a transaction each of them is wrapped in a savepoint, which costs two
+/// more. Preparing a statement is a round trip of its own, as for any query of Diesel's.
 ///
 /// # Errors
 ///
@@ -69,27 +70,26 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     }
     let known = marker::snapshot(conn).and_then(|id| OID_TABLE.get(id));
 
-    let Some(asked) = ask(conn, known.as_deref())? else {
-        return Ok(Outcome::Primed);
-    };
-    let server = match asked.answer {
-        Answer::Same => return Ok(Outcome::Unchanged),
-        Answer::Other(server) => server,
+    let Asked { answer, level, was_reset } = ask(conn, known.as_deref())?;
+    let server = match answer {
+        Some(Answer::Same) => return Ok(Outcome::Unchanged),
+        Some(Answer::Other(server)) => server,
+        None => return Ok(Outcome::Primed),
     };
 
-    let Some(found) = look_up(conn, server, asked.identified)? else {
-        guarded(conn, reset::reset)?;
-        return Ok(Outcome::Primed);
-    };
-    let same_snapshot = known.as_ref().is_some_and(|known| known.id == found.id);
-    if same_snapshot && !asked.was_reset {
+    let found = look_up(conn, server, level)?;
+    let same_snapshot = matches!((&known, &found), (Some(known), Some(found)) if known.id == found.id);
+    if same_snapshot && !was_reset {
         // A restart of the server, or a physical replica of it.
         return Ok(Outcome::Unchanged);
     }
 
-    if !asked.was_reset {
-        guarded(conn, reset::reset)?;
+    if !was_reset {
+        guarded(conn, |conn| reset::reset(conn, level))?;
     }
+    let Some(found) = found else {
+        return Ok(Outcome::Primed);
+    };
     prime::prime(conn, &found);
     Ok(match known {
         Some(known) if !same_snapshot => Outcome::Changed(change::notice(&known, &found)),
@@ -98,45 +98,53 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
 }
 
 struct Asked {
-    answer: Answer,
-    /// The role may ask the server for its identity.
-    identified: bool,
+    /// `None` where the server tells nothing: then the caches stay empty, which is slow but never wrong.
+    answer: Option<Answer>,
+    /// What the role may ask the server.
+    level: Level,
     /// The caches were emptied on the way.
     was_reset: bool,
 }
 
 /// Asks whether `known` still holds. A probe that fails on a living connection can mean that its own prepared
 /// statement is gone, or that this server allows less than the last one did: it is asked again with empty caches, and
-/// then with fewer permissions. `None` where nothing helps: the caches stay empty, which is slow but never wrong.
-fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Option<Asked>> {
-    let identified = known.is_none_or(|watch| watch.snapshot.server().is_identified());
-    let error = match guarded(conn, |conn| probe::ask(conn, known, identified)) {
-        Ok(answer) => return Ok(Some(Asked { answer, identified, was_reset: false })),
+/// then with fewer permissions.
+fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
+    let level = match known {
+        Some(watch) if !watch.snapshot.server().is_identified() => Level::Unidentified,
+        _ => Level::Identified,
+    };
+    let error = match guarded(conn, |conn| probe::ask(conn, known, level)) {
+        Ok(answer) => return Ok(Asked { answer: Some(answer), level, was_reset: false }),
         Err(error) => error,
     };
-    if !is_alive(conn, &error) || guarded(conn, reset::reset).is_err() {
+    let emptied = guarded(conn, |conn| {
+        probe::ping(conn)?;
+        reset::reset(conn, Level::Mute)
+    });
+    if emptied.is_err() {
         return Err(error);
     }
     log::debug!("a probe failed on a living connection, whose caches were emptied: {error}");
-    for identified in [true, false] {
-        match guarded(conn, |conn| probe::ask(conn, None, identified)) {
+    for level in [Level::Identified, Level::Unidentified] {
+        match guarded(conn, |conn| probe::ask(conn, None, level)) {
             Ok(answer) => {
-                if !identified {
+                if level == Level::Unidentified {
                     warn_that_identity_is_refused();
                 }
-                return Ok(Some(Asked { answer, identified, was_reset: true }));
+                return Ok(Asked { answer: Some(answer), level, was_reset: true });
             }
             Err(error) if !is_alive(conn, &error) => return Err(error),
             Err(error) => log::debug!("the server does not answer this probe: {error}"),
         }
     }
     warn_that_catalog_is_refused(&error);
-    Ok(None)
+    Ok(Asked { answer: None, level: Level::Mute, was_reset: true })
 }
 
 /// The snapshot of the server that answers now: from the table, verified with one more probe, or loaded. `None` if
 /// the server can't be read, or is another one each time.
-fn look_up(conn: &mut PgConnection, mut server: Server, identified: bool) -> QueryResult<Option<Arc<Watch>>> {
+fn look_up(conn: &mut PgConnection, mut server: Server, level: Level) -> QueryResult<Option<Arc<Watch>>> {
     let in_transaction = is_in_transaction(conn);
     let mut refuted: Vec<SnapshotId> = Vec::new();
     for _ in 0..MAX_CATCH_UPS {
@@ -148,7 +156,7 @@ fn look_up(conn: &mut PgConnection, mut server: Server, identified: bool) -> Que
         };
         let candidate = match claim {
             Claim::Known(candidate) => candidate,
-            Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, identified)) {
+            Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, level)) {
                 Ok(Some((snapshot, horizon))) => {
                     return Ok(Some(OID_TABLE.insert(snapshot, horizon, in_transaction)));
                 }
@@ -160,7 +168,7 @@ fn look_up(conn: &mut PgConnection, mut server: Server, identified: bool) -> Que
                 }
             },
         };
-        match guarded(conn, |conn| probe::ask(conn, Some(&candidate), identified))? {
+        match guarded(conn, |conn| probe::ask(conn, Some(&candidate), level))? {
             Answer::Same => return Ok(Some(candidate)),
             Answer::Other(now) => {
                 if now == server {

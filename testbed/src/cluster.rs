@@ -16,7 +16,8 @@ use crate::{
     template::Template,
 };
 
-const MAJORS: std::ops::RangeInclusive<u32> = 10..=18;
+/// The major versions of PostgreSQL that the testbed can start.
+pub const MAJORS: std::ops::RangeInclusive<u32> = 10..=18;
 const PORT_ATTEMPTS: u32 = 5;
 const RETRY: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);

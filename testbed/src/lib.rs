@@ -34,7 +34,7 @@ mod sources;
 mod target;
 mod template;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, MAJORS};
 pub use error::Error;
 pub use forwarder::Forwarder;
 pub use ini::PgBouncerConfig;

@@ -5,6 +5,7 @@ mod collision;
 mod customizer;
 mod events;
 mod forwarder;
+mod majors;
 mod migrations;
 mod pools;
 mod settings;
