@@ -243,3 +243,65 @@ impl Noticed {
         News { change, is_new: true, is_quiet }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::horizon::Horizon;
+    use crate::oid_table::OidTable;
+    use crate::server::tests::server;
+
+    const HORIZON: Horizon = Horizon { floor: 0, newer_types: 0, newest_oid: 0 };
+
+    fn ty(name: &str, oid: u32) -> PgType {
+        PgType { oid, array_oid: oid + 1, schema: "public".into(), name: name.into(), visible: true }
+    }
+
+    fn old() -> Snapshot {
+        Snapshot::new(
+            server(7, 1, 100_023),
+            vec![ty("hstore", 16_400), ty("citext", 16_500), ty("gone", 16_600)],
+            String::new(),
+        )
+    }
+
+    fn new() -> Snapshot {
+        Snapshot::new(server(8, 2, 120_022), vec![ty("citext", 16_400), ty("hstore", 16_500)], String::new())
+    }
+
+    #[test]
+    fn a_change_says_what_moved_and_what_is_missing() {
+        let change = Change::between(&old(), &new());
+        let moved: Vec<_> =
+            change.moved().iter().map(|ty| (ty.name().to_string(), ty.from_oid(), ty.to_oid())).collect();
+        assert_eq!(
+            moved,
+            [("public.citext".to_owned(), 16_500, 16_400), ("public.hstore".to_owned(), 16_400, 16_500)]
+        );
+        assert_eq!(
+            change.to_string(),
+            "the server changed from PostgreSQL 10.23 (system 7), database \"app\" to PostgreSQL 12.22 (system 8), \
+             database \"app\": 2 types moved, missing: public.gone"
+        );
+    }
+
+    #[test]
+    fn a_change_is_news_once_until_somebody_leaves_the_new_server() {
+        let table = OidTable::default();
+        let (old, new) = (table.insert(old(), HORIZON, false), table.insert(new(), HORIZON, false));
+        let mut noticed = Noticed::default();
+        let now = Instant::now();
+
+        let news = noticed.add(&old, &new, now);
+        assert!(news.is_new && !news.is_quiet, "the first to notice");
+        assert!(!noticed.add(&old, &new, now).is_new, "everybody else");
+        assert!(noticed.add(&new, &old, now).is_new, "the way back");
+        assert!(!noticed.add(&new, &old, now).is_new);
+
+        let again = noticed.add(&old, &new, now);
+        assert!(again.is_new && again.is_quiet, "at once again: told, but not warned of");
+        noticed.add(&new, &old, now);
+        let later = noticed.add(&old, &new, now + QUIET_TIME);
+        assert!(later.is_new && !later.is_quiet);
+    }
+}

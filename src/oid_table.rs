@@ -262,3 +262,123 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::tests::server;
+    use crate::snapshot::PgType;
+
+    const HORIZON: Horizon = Horizon { floor: 20_000, newer_types: 0, newest_oid: 20_000 };
+
+    fn snapshot(server: Server, hstore: u32) -> Snapshot {
+        let ty = PgType {
+            oid: hstore,
+            array_oid: hstore + 1,
+            schema: "public".into(),
+            name: "hstore".into(),
+            visible: true,
+        };
+        Snapshot::new(server, vec![ty], "{hstore}".into())
+    }
+
+    #[test]
+    fn a_restart_and_a_replica_share_the_snapshot_of_their_server() {
+        let table = OidTable::default();
+        let first = table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
+        let restarted = table.insert(snapshot(server(7, 2, 120_022), 16_500), HORIZON, false);
+        assert_eq!(first.id, restarted.id);
+        assert_eq!(restarted.starts, [1, 2]);
+        let other = table.insert(snapshot(server(8, 3, 120_022), 16_500), HORIZON, false);
+        assert_ne!(first.id, other.id, "the same types on another cluster");
+    }
+
+    #[test]
+    fn types_that_changed_on_one_replica_still_hold_on_the_other() {
+        let table = OidTable::default();
+        let (primary, replica) = (server(7, 1, 120_022), server(7, 2, 120_022));
+        let before = table.insert(snapshot(primary.clone(), 16_500), HORIZON, false);
+        table.insert(snapshot(replica.clone(), 16_500), HORIZON, false);
+        let after = table.insert(snapshot(primary.clone(), 16_600), HORIZON, false);
+
+        assert_eq!(table.find(&primary, &[]).map(|watch| watch.id), Some(after.id));
+        assert_eq!(table.find(&replica, &[]).map(|watch| watch.id), Some(before.id));
+    }
+
+    #[test]
+    fn an_outdated_snapshot_is_never_found_but_can_still_say_what_moved() {
+        let table = OidTable::default();
+        let watch = table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
+        table.refute(watch.id, watch.snapshot.server());
+        assert!(table.find(watch.snapshot.server(), &[]).is_none());
+        assert!(table.get(watch.id).is_some());
+    }
+
+    #[test]
+    fn a_private_snapshot_is_found_by_its_id_only() {
+        let table = OidTable::default();
+        let shared = table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
+        let private = table.insert(snapshot(server(7, 1, 120_022), 16_600), HORIZON, true);
+        assert_eq!(table.find(private.snapshot.server(), &[]).map(|watch| watch.id), Some(shared.id));
+        assert!(table.get(private.id).is_some());
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_ids_are_never_used_again() {
+        let table = OidTable::default();
+        let mut ids = HashSet::new();
+        for identifier in 0..1_000 {
+            let watch = table.insert(snapshot(server(identifier, identifier, 120_022), 16_500), HORIZON, false);
+            assert!(ids.insert(watch.id));
+        }
+        assert_eq!(table.lock().entries.len(), MAX_SNAPSHOTS);
+        for recreated in 0..1_000 {
+            table.insert(snapshot(server(7, 1, 120_022), 17_000 + recreated), HORIZON, false);
+        }
+        let state = table.lock();
+        assert!(state.entries.values().filter(|entry| entry.is_outdated()).count() <= MAX_OUTDATED);
+    }
+
+    #[test]
+    fn one_loads_and_all_others_wait_for_it() {
+        let table = OidTable::default();
+        let loads = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| match table.find_or_claim(&server(7, 1, 120_022), &[]) {
+                    Claim::Known(watch) => drop(watch),
+                    Claim::Load(permit) => {
+                        loads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
+                        drop(permit);
+                    }
+                });
+            }
+        });
+        assert_eq!(loads.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_load_that_fails_lets_the_next_one_try() {
+        let table = OidTable::default();
+        let Claim::Load(Some(permit)) = table.find_or_claim(&server(7, 1, 120_022), &[]) else {
+            panic!("nothing is known yet")
+        };
+        std::thread::scope(|scope| {
+            let next =
+                scope.spawn(|| matches!(table.find_or_claim(&server(7, 1, 120_022), &[]), Claim::Load(Some(_))));
+            drop(permit);
+            assert!(next.join().expect("no panic"));
+        });
+    }
+
+    #[test]
+    fn an_id_survives_being_split() {
+        for id in [1, u64::from(u32::MAX), u64::MAX] {
+            let id = SnapshotId(NonZeroU64::new(id).expect("not zero"));
+            let (high, low) = id.halves();
+            assert_eq!(SnapshotId::from_halves(high, low), Some(id));
+        }
+        assert_eq!(SnapshotId::from_halves(0, 0), None);
+    }
+}

@@ -3,6 +3,8 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
@@ -10,6 +12,8 @@ use postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use crate::{Error, PgBouncerConfig, Release, Target, fragment::Fragment, ini, port, release, server::Server};
 
 const PORT_ATTEMPTS: u32 = 5;
+const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
+const LOGIN_POLL: Duration = Duration::from_millis(2);
 
 /// A running PgBouncer. When dropped it is stopped; the same happens when this process ends in whatever way.
 #[derive(Debug)]
@@ -74,6 +78,7 @@ impl PgBouncer {
     pub fn switch(&self, database: &str, to: &Target) -> Result<(), Error> {
         let _alone = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
         let name = quoted(database);
+        self.await_logins(database)?;
         self.console(&format!("PAUSE {name}"))?;
         let moved = self.route(database, to);
         let resumed = self.console(&format!("RESUME {name}"));
@@ -138,6 +143,20 @@ impl PgBouncer {
             }
         }
         Ok(())
+    }
+
+    /// Waits until no server connection of the database is logging in. PAUSE cuts such a login off and takes it for a
+    /// failed one, and then drops every client for `server_login_retry` (15 s).
+    fn await_logins(&self, database: &str) -> Result<(), Error> {
+        let deadline = Instant::now() + LOGIN_DEADLINE;
+        loop {
+            let answer = self.console("SHOW POOLS")?;
+            let mut pools = rows(&answer).filter(|row| row.get("database") == Some(database));
+            if pools.all(|row| row.get("sv_login") == Some("0")) || Instant::now() > deadline {
+                return Ok(());
+            }
+            thread::sleep(LOGIN_POLL);
+        }
     }
 
     /// PgBouncer does not answer RELOAD with what it could not read.
