@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use lazy_static::lazy_static;
 
-use crate::oid_table::{SnapshotId, Watch};
 use crate::server::Server;
 use crate::snapshot::{PgType, Snapshot};
 use crate::stats::COUNTERS;
+use crate::watch::{SnapshotId, Watch};
 
 /// A type's name, with the schema it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

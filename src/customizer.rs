@@ -5,9 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{CustomizeConnection, Error};
 
-use crate::oid_table::{OID_TABLE, SnapshotId};
+use crate::oid_table::OID_TABLE;
 use crate::shield::shielded;
 use crate::synchronize::{Outcome, synchronize};
+use crate::watch::SnapshotId;
 use crate::{change, marker, protection};
 
 /// An r2d2 customizer that fills a new connection's OID cache from the process-wide table, so that it makes no lookup

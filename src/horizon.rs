@@ -5,8 +5,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Oid, Text};
 
-use crate::probe::Level;
-use crate::server::{self, Server};
+use crate::server::{self, Level, Server};
 
 /// Above the OID `floor`, the server has `newer_types` types of the watched kinds.
 ///

@@ -17,6 +17,7 @@ mod shield;
 mod snapshot;
 mod stats;
 mod synchronize;
+mod watch;
 
 pub use change::{Change, MovedType, TypeName, on_change};
 pub use customizer::HotUpgradeCustomizer;

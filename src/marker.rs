@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
 
-use crate::oid_table::SnapshotId;
+use crate::watch::SnapshotId;
 
 /// A name that no type can have: PostgreSQL allows no NUL byte in a name.
 const RESERVED_SCHEMA: &str = "\0diesel-postgres-hot-upgrade";

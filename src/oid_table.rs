@@ -10,6 +10,7 @@ use lazy_static::lazy_static;
 use crate::horizon::Horizon;
 use crate::server::{PgStart, Server};
 use crate::snapshot::Snapshot;
+use crate::watch::{SnapshotId, Watch};
 
 lazy_static! {
     /// One for the process, so that a change costs one catalog load and not one for each connection.
@@ -27,39 +28,6 @@ const MAX_STARTS: usize = 32;
 
 /// How long a connection waits for another one's catalog load before it loads for itself.
 const LOAD_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Names a snapshot. Never reused, so that a connection whose snapshot was dropped is *unknown*.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SnapshotId(NonZeroU64);
-
-impl SnapshotId {
-    pub(crate) fn halves(self) -> (u32, u32) {
-        let id = self.0.get();
-        ((id >> 32) as u32, id as u32)
-    }
-
-    pub(crate) fn from_halves(high: u32, low: u32) -> Option<Self> {
-        NonZeroU64::new(u64::from(high) << 32 | u64::from(low)).map(SnapshotId)
-    }
-}
-
-/// What a probe compares a server with.
-#[derive(Debug, Clone)]
-pub(crate) struct Watch {
-    pub(crate) id: SnapshotId,
-    pub(crate) snapshot: Arc<Snapshot>,
-    /// The start times of the postmasters that are known to hold exactly these types.
-    pub(crate) starts: Vec<PgStart>,
-    pub(crate) horizon: Horizon,
-}
-
-impl Watch {
-    /// Is `server` one of those that the snapshot was seen on?
-    pub(crate) fn holds_on(&self, server: &Server) -> bool {
-        self.snapshot.server().looks_like(server)
-            && server.started.is_none_or(|started| self.starts.contains(&started))
-    }
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -370,15 +338,5 @@ mod tests {
             drop(permit);
             assert!(next.join().expect("no panic"));
         });
-    }
-
-    #[test]
-    fn an_id_survives_being_split() {
-        for id in [1, u64::from(u32::MAX), u64::MAX] {
-            let id = SnapshotId(NonZeroU64::new(id).expect("not zero"));
-            let (high, low) = id.halves();
-            assert_eq!(SnapshotId::from_halves(high, low), Some(id));
-        }
-        assert_eq!(SnapshotId::from_halves(0, 0), None);
     }
 }

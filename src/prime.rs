@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
 
 use crate::marker;
-use crate::oid_table::Watch;
+use crate::watch::Watch;
 
 /// Diesel asks for a type with its schema or without: both keys get the OID where the bare name finds the type.
 pub(crate) fn prime(conn: &mut PgConnection, watch: &Watch) {

@@ -8,49 +8,28 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
-use crate::horizon;
-use crate::oid_table::{OID_TABLE, Watch};
-use crate::server::{self, Server};
+use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
+use crate::watch::Watch;
 
 /// What a probe found out.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The server and its types are those of the snapshot.
     Same,
+    /// The same, but a type or a table was created since somebody last asked.
+    Grown,
     /// Something differs; this is the server that answered.
     Other(Server),
 }
 
-/// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
-/// no `CASE` around the call helps: there is a statement for each level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// Everything.
-    Identified,
-    /// Not who the server is: then it is told apart by its types alone.
-    Unidentified,
-    /// Nothing but whether it is there.
-    Mute,
-}
-
-/// Asks the server about `watch`. Without one, or on [`Level::Mute`], the answer is never [`Answer::Same`].
-///
-/// One round trip; a second one where a type or a table was created since somebody last asked.
+/// Asks the server about `watch`. Without one the answer is always [`Answer::Other`]. One round trip.
 pub(crate) fn ask(conn: &mut PgConnection, watch: Option<&Watch>, level: Level) -> QueryResult<Answer> {
     COUNTERS.probes.increment();
-    let (_, answer) = run(conn, watch, level, Text::First)?;
-    match (answer, watch) {
-        (None, _) => Ok(Answer::Same),
-        (Some(fields), Some(watch)) if fields.is_empty() => {
-            let newer = horizon::look(conn, watch.horizon, level)?;
-            if newer.types == watch.horizon.newer_types && watch.holds_on(&newer.server) {
-                OID_TABLE.advance(watch.id, newer.newest_oid);
-                return Ok(Answer::Same);
-            }
-            Ok(Answer::Other(newer.server))
-        }
-        (Some(fields), _) => Server::from_fields(fields).map(Answer::Other),
+    match run(conn, watch, level, Text::First)? {
+        (_, None) => Ok(Answer::Same),
+        (_, Some(fields)) if fields.is_empty() => Ok(Answer::Grown),
+        (_, Some(fields)) => Server::from_fields(fields).map(Answer::Other),
     }
 }
 

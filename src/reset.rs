@@ -4,9 +4,9 @@ use diesel::connection::CacheSize;
 use diesel::pg::{GetPgMetadataCache, PgMetadataCache};
 use diesel::prelude::*;
 
-use crate::marker;
-use crate::probe::{self, Level};
+use crate::server::Level;
 use crate::stats::COUNTERS;
+use crate::{marker, probe};
 
 /// Empties the OID cache and the prepared statements of a connection, right after a probe or a ping on that level. One
 /// round trip, to learn the `CacheSize`.

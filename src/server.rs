@@ -6,7 +6,17 @@ use std::str::FromStr;
 use diesel::QueryResult;
 use diesel::result::Error;
 
-use crate::probe::Level;
+/// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
+/// no `CASE` around the call helps: there is a statement for each level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Everything.
+    Identified,
+    /// Not who the server is: then it is told apart by its types alone.
+    Unidentified,
+    /// Nothing but whether it is there.
+    Mute,
+}
 
 /// SQL for an array of texts that says which server answers: see [`Server::from_fields`]. The functions of the first
 /// two fields are those that a role may be forbidden to execute; `pg_control_system()` reads a file, so a probe asks

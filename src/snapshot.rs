@@ -6,8 +6,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Oid, Text};
 
 use crate::horizon::{COUNT_ABOVE, Horizon};
-use crate::probe::Level;
-use crate::server::{self, Server};
+use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
 
 /// A user-defined type: base, enum, domain, range, multirange or stand-alone composite.

@@ -7,10 +7,11 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::change::{self, Change};
-use crate::oid_table::{Claim, OID_TABLE, SnapshotId, Watch};
-use crate::probe::{self, Answer, Level};
-use crate::server::Server;
-use crate::{marker, prime, protection, reset, snapshot};
+use crate::oid_table::{Claim, OID_TABLE};
+use crate::probe::{self, Answer};
+use crate::server::{Level, Server};
+use crate::watch::{SnapshotId, Watch};
+use crate::{horizon, marker, prime, protection, reset, snapshot};
 
 /// What [`synchronize`] found, and did.
 #[derive(Debug, Clone)]
@@ -70,11 +71,11 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     }
     let known = marker::snapshot(conn).and_then(|id| OID_TABLE.get(id));
 
-    let Asked { answer, level, was_reset } = ask(conn, known.as_deref())?;
-    let server = match answer {
-        Some(Answer::Same) => return Ok(Outcome::Unchanged),
-        Some(Answer::Other(server)) => server,
-        None => return Ok(Outcome::Primed),
+    let Asked { verdict, level, was_reset } = ask(conn, known.as_deref())?;
+    let server = match verdict {
+        Verdict::Holds => return Ok(Outcome::Unchanged),
+        Verdict::Differs(server) => server,
+        Verdict::Unknown => return Ok(Outcome::Primed),
     };
 
     let found = look_up(conn, server, level)?;
@@ -97,9 +98,17 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     })
 }
 
+/// What is to be thought of a connection's snapshot.
+enum Verdict {
+    Holds,
+    /// The server that answered is another one, or its types are.
+    Differs(Server),
+    /// The server tells nothing: the caches stay empty, which is slow but never wrong.
+    Unknown,
+}
+
 struct Asked {
-    /// `None` where the server tells nothing: then the caches stay empty, which is slow but never wrong.
-    answer: Option<Answer>,
+    verdict: Verdict,
     /// What the role may ask the server.
     level: Level,
     /// The caches were emptied on the way.
@@ -114,8 +123,8 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
         Some(watch) if !watch.snapshot.server().is_identified() => Level::Unidentified,
         _ => Level::Identified,
     };
-    let error = match guarded(conn, |conn| probe::ask(conn, known, level)) {
-        Ok(answer) => return Ok(Asked { answer: Some(answer), level, was_reset: false }),
+    let error = match guarded(conn, |conn| verify(conn, known, level)) {
+        Ok(verdict) => return Ok(Asked { verdict, level, was_reset: false }),
         Err(error) => error,
     };
     let emptied = guarded(conn, |conn| {
@@ -127,19 +136,36 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
     }
     log::debug!("a probe failed on a living connection, whose caches were emptied: {error}");
     for level in [Level::Identified, Level::Unidentified] {
-        match guarded(conn, |conn| probe::ask(conn, None, level)) {
-            Ok(answer) => {
+        match guarded(conn, |conn| verify(conn, None, level)) {
+            Ok(verdict) => {
                 if level == Level::Unidentified {
                     warn_that_identity_is_refused();
                 }
-                return Ok(Asked { answer: Some(answer), level, was_reset: true });
+                return Ok(Asked { verdict, level, was_reset: true });
             }
             Err(error) if !is_alive(conn, &error) => return Err(error),
             Err(error) => log::debug!("the server does not answer this probe: {error}"),
         }
     }
     warn_that_catalog_is_refused(&error);
-    Ok(Asked { answer: None, level: Level::Mute, was_reset: true })
+    Ok(Asked { verdict: Verdict::Unknown, level: Level::Mute, was_reset: true })
+}
+
+/// Does `watch` hold on the server that answers now? One round trip, and a second one for the first connection of the
+/// process that asks after a type or a table was created.
+fn verify(conn: &mut PgConnection, watch: Option<&Watch>, level: Level) -> QueryResult<Verdict> {
+    match (probe::ask(conn, watch, level)?, watch) {
+        (Answer::Other(server), _) => Ok(Verdict::Differs(server)),
+        (Answer::Grown, Some(watch)) => {
+            let newer = horizon::look(conn, watch.horizon, level)?;
+            if newer.types != watch.horizon.newer_types || !watch.holds_on(&newer.server) {
+                return Ok(Verdict::Differs(newer.server));
+            }
+            OID_TABLE.advance(watch.id, newer.newest_oid);
+            Ok(Verdict::Holds)
+        }
+        (Answer::Same | Answer::Grown, _) => Ok(Verdict::Holds),
+    }
 }
 
 /// The snapshot of the server that answers now: from the table, verified with one more probe, or loaded. `None` if
@@ -168,9 +194,10 @@ fn look_up(conn: &mut PgConnection, mut server: Server, level: Level) -> QueryRe
                 }
             },
         };
-        match guarded(conn, |conn| probe::ask(conn, Some(&candidate), level))? {
-            Answer::Same => return Ok(Some(candidate)),
-            Answer::Other(now) => {
+        match guarded(conn, |conn| verify(conn, Some(&candidate), level))? {
+            Verdict::Holds => return Ok(Some(candidate)),
+            Verdict::Unknown => return Ok(None),
+            Verdict::Differs(now) => {
                 if now == server {
                     refuted.push(candidate.id);
                     if !in_transaction {

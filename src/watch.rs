@@ -1,0 +1,56 @@
+//! A snapshot that is in use: what a probe compares a server with.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use crate::horizon::Horizon;
+use crate::server::{PgStart, Server};
+use crate::snapshot::Snapshot;
+
+/// Names a snapshot. Never reused, so that a connection whose snapshot was dropped is *unknown*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SnapshotId(pub(crate) NonZeroU64);
+
+impl SnapshotId {
+    pub(crate) fn halves(self) -> (u32, u32) {
+        let id = self.0.get();
+        ((id >> 32) as u32, id as u32)
+    }
+
+    pub(crate) fn from_halves(high: u32, low: u32) -> Option<Self> {
+        NonZeroU64::new(u64::from(high) << 32 | u64::from(low)).map(SnapshotId)
+    }
+}
+
+/// What a probe compares a server with.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    pub(crate) id: SnapshotId,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The start times of the postmasters that are known to hold exactly these types.
+    pub(crate) starts: Vec<PgStart>,
+    pub(crate) horizon: Horizon,
+}
+
+impl Watch {
+    /// Is `server` one of those that the snapshot was seen on?
+    pub(crate) fn holds_on(&self, server: &Server) -> bool {
+        self.snapshot.server().looks_like(server)
+            && server.started.is_none_or(|started| self.starts.contains(&started))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_being_split() {
+        for id in [1, u64::from(u32::MAX), u64::MAX] {
+            let id = SnapshotId(NonZeroU64::new(id).expect("not zero"));
+            let (high, low) = id.halves();
+            assert_eq!(SnapshotId::from_halves(high, low), Some(id));
+        }
+        assert_eq!(SnapshotId::from_halves(0, 0), None);
+    }
+}
