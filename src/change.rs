@@ -126,13 +126,13 @@ impl Change {
 
     /// Another search path on the same database is the doing of one connection, not of the server.
     fn concerns_the_server(&self) -> bool {
-        !self.from.is_same_database(&self.to) || self.from.schemas() == self.to.schemas()
+        !self.from.is_same_database(&self.to) || self.from.has_search_path_of(&self.to)
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.from.looks_like(&self.to) {
+        if self.from.is_same_database(&self.to) {
             write!(f, "types changed on {}", self.to)?;
         } else {
             write!(f, "the server changed from {} to {}", self.from, self.to)?;
@@ -171,7 +171,9 @@ pub fn on_change(observer: impl Fn(&Change) + Send + Sync + 'static) {
 pub(crate) fn notice(from: &Watch, to: &Watch) -> Arc<Change> {
     let news = lock(&NOTICED).add(from, to, Instant::now());
     log::debug!("a connection was reset: {}", news.change);
-    if news.is_new && news.change.concerns_the_server() {
+    // What a transaction did to itself is no news to anyone.
+    let is_private = from.is_private || to.is_private;
+    if news.is_new && !is_private && news.change.concerns_the_server() {
         COUNTERS.changes.increment();
         if news.is_quiet {
             log::debug!("again: {}", news.change);
@@ -248,10 +250,9 @@ impl Noticed {
 mod tests {
     use super::*;
     use crate::horizon::Horizon;
+    use crate::horizon::tests::sighting;
     use crate::oid_table::OidTable;
     use crate::server::tests::server;
-
-    const HORIZON: Horizon = Horizon { floor: 0, newer_types: 0, newest_oid: 0 };
 
     fn ty(name: &str, oid: u32) -> PgType {
         PgType { oid, array_oid: oid + 1, schema: "public".into(), name: name.into(), visible: true }
@@ -288,7 +289,8 @@ mod tests {
     #[test]
     fn a_change_is_news_once_until_somebody_leaves_the_new_server() {
         let table = OidTable::default();
-        let (old, new) = (table.insert(old(), HORIZON, false), table.insert(new(), HORIZON, false));
+        let horizon = Horizon::first(&sighting(20_000, 700, 700));
+        let (old, new) = (table.insert(old(), horizon, false), table.insert(new(), horizon, false));
         let mut noticed = Noticed::default();
         let now = Instant::now();
 

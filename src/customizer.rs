@@ -24,7 +24,7 @@ use crate::{change, marker, protection};
 ///
 /// # Cost
 ///
-/// Three round trips for each new connection, and one to prepare the probe; one of them is a catalog load for the first
+/// Three round trips for each new connection, and one to prepare the probe. One of them is a catalog load for the first
 /// connection of the process and change.
 ///
 /// # Example

@@ -23,7 +23,7 @@ const MAX_RESETS: u32 = 36;
 /// # Cost
 ///
 /// One round trip a checkout where nothing changed, in place of the stock ping; see
-/// [`synchronize`](crate::synchronize) for what a change costs. Nothing at all with r2d2's
+/// [`synchronize`](crate::synchronize) for what a change costs, and a table that somebody creates. Nothing at all with r2d2's
 /// `test_on_check_out(false)`, which turns the protection at checkout off.
 ///
 /// # Errors

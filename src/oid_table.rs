@@ -23,6 +23,9 @@ const MAX_SNAPSHOTS: usize = 256;
 /// As many of them may hold on no server any more.
 const MAX_OUTDATED: usize = 8;
 
+/// As many of them may belong to a transaction.
+const MAX_PRIVATE: usize = 32;
+
 /// A snapshot remembers as many restarts and physical replicas of its server.
 const MAX_STARTS: usize = 32;
 
@@ -33,20 +36,23 @@ const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 struct Entry {
     watch: Arc<Watch>,
     last_used: u64,
-    /// Loaded inside a transaction, whose own DDL nobody else can see: found by its id, never by its server.
-    private: bool,
 }
 
 impl Entry {
     /// Holds on no server any more: never found again, but connections that were filled from it can still say what
     /// moved.
     fn is_outdated(&self) -> bool {
-        !self.private && self.watch.starts.is_empty() && self.watch.snapshot.server().is_identified()
+        self.watch.holds.is_empty()
     }
 
+    fn is_private(&self) -> bool {
+        self.watch.is_private
+    }
+
+    /// Is there something to remove? Cheap to ask: a removal clones what others hold.
     fn forget_start(&mut self, started: Option<PgStart>) {
-        if started.is_some_and(|started| self.watch.starts.contains(&started)) {
-            Arc::make_mut(&mut self.watch).starts.retain(|known| Some(*known) != started);
+        if self.watch.holds.iter().any(|(known, _)| *known == started) {
+            Arc::make_mut(&mut self.watch).holds.retain(|(known, _)| *known != started);
         }
     }
 }
@@ -120,23 +126,30 @@ impl OidTable {
 
     /// Adds what was loaded. Where the same server, or a physical replica of it, is known with exactly these types,
     /// its start time is adopted instead: a restart or a switch between replicas resets nothing.
-    pub(crate) fn insert(&self, snapshot: Snapshot, horizon: Horizon, private: bool) -> Arc<Watch> {
+    ///
+    /// What was loaded inside a transaction stays private, if it is not what is known anyway: it is found by its id,
+    /// never by its server.
+    pub(crate) fn insert(&self, snapshot: Snapshot, horizon: Horizon, in_transaction: bool) -> Arc<Watch> {
         let mut state = self.lock();
-        if !private {
+        if !in_transaction {
             state.forget_start(snapshot.server());
         }
+        let hold = (snapshot.server().started, horizon);
         let watch = match state.twin(&snapshot) {
-            Some(id) => state.adopt(id, snapshot.server().started, horizon, private),
-            None => state.add(snapshot, horizon, private),
+            Some(id) => state.adopt(id, hold),
+            None => state.add(snapshot, hold, in_transaction),
         };
         state.evict();
         watch
     }
 
-    /// Nothing that is watched was created up to `newest_oid`.
-    pub(crate) fn advance(&self, id: SnapshotId, newest_oid: u32) {
+    /// Sets how far a snapshot holds on `server`.
+    pub(crate) fn advance(&self, id: SnapshotId, server: &Server, horizon: Horizon) {
         if let Some(entry) = self.lock().entries.get_mut(&id) {
-            Arc::make_mut(&mut entry.watch).horizon.newest_oid = newest_oid;
+            let holds = &mut Arc::make_mut(&mut entry.watch).holds;
+            for (_, known) in holds.iter_mut().filter(|(started, _)| *started == server.started) {
+                *known = horizon;
+            }
         }
     }
 
@@ -166,7 +179,7 @@ impl State {
         let id = self
             .entries
             .values()
-            .filter(|entry| !entry.private && !refuted.contains(&entry.watch.id))
+            .filter(|entry| !entry.is_private() && !refuted.contains(&entry.watch.id))
             .filter(|entry| entry.watch.holds_on(server))
             .max_by_key(|entry| entry.last_used)?
             .watch
@@ -178,38 +191,35 @@ impl State {
     fn twin(&self, snapshot: &Snapshot) -> Option<SnapshotId> {
         self.entries
             .values()
-            .filter(|entry| !entry.private)
+            .filter(|entry| !entry.is_private())
             .map(|entry| &entry.watch)
-            .find(|watch| {
-                watch.snapshot.server().looks_like(snapshot.server()) && watch.snapshot.types() == snapshot.types()
-            })
+            .find(|watch| watch.snapshot.is_twin_of(snapshot))
             .map(|watch| watch.id)
     }
 
-    fn adopt(&mut self, id: SnapshotId, started: Option<PgStart>, horizon: Horizon, private: bool) -> Arc<Watch> {
-        if let Some(entry) = self.entries.get_mut(&id).filter(|_| !private) {
-            let watch = Arc::make_mut(&mut entry.watch);
-            watch.horizon = horizon;
-            watch.starts.extend(started);
-            if watch.starts.len() > MAX_STARTS {
-                watch.starts.remove(0);
+    fn adopt(&mut self, id: SnapshotId, hold: (Option<PgStart>, Horizon)) -> Arc<Watch> {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.forget_start(hold.0);
+            let holds = &mut Arc::make_mut(&mut entry.watch).holds;
+            holds.push(hold);
+            if holds.len() > MAX_STARTS {
+                holds.remove(0);
             }
         }
         self.touch(id).expect("the entry was found under the same lock")
     }
 
-    fn add(&mut self, snapshot: Snapshot, horizon: Horizon, private: bool) -> Arc<Watch> {
+    fn add(&mut self, snapshot: Snapshot, hold: (Option<PgStart>, Horizon), is_private: bool) -> Arc<Watch> {
         self.last_id += 1;
         self.clock += 1;
         let id = SnapshotId(NonZeroU64::new(self.last_id).expect("counted from 1"));
-        let starts = snapshot.server().started.into_iter().collect();
-        let watch = Arc::new(Watch { id, snapshot: Arc::new(snapshot), starts, horizon });
-        self.entries.insert(id, Entry { watch: Arc::clone(&watch), last_used: self.clock, private });
+        let watch = Arc::new(Watch { id, snapshot: Arc::new(snapshot), holds: vec![hold], is_private });
+        self.entries.insert(id, Entry { watch: Arc::clone(&watch), last_used: self.clock });
         watch
     }
 
     fn forget_start(&mut self, server: &Server) {
-        for entry in self.entries.values_mut().filter(|entry| !entry.private) {
+        for entry in self.entries.values_mut().filter(|entry| !entry.is_private()) {
             if entry.watch.snapshot.server().looks_like(server) {
                 entry.forget_start(server.started);
             }
@@ -218,6 +228,7 @@ impl State {
 
     fn evict(&mut self) {
         self.keep_latest(MAX_OUTDATED, Entry::is_outdated);
+        self.keep_latest(MAX_PRIVATE, Entry::is_private);
         self.keep_latest(MAX_SNAPSHOTS, |_| true);
     }
 
@@ -234,10 +245,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::horizon::tests::sighting;
     use crate::server::tests::server;
     use crate::snapshot::PgType;
 
-    const HORIZON: Horizon = Horizon { floor: 20_000, newer_types: 0, newest_oid: 20_000 };
+    fn horizon() -> Horizon {
+        Horizon::first(&sighting(20_000, 700, 700))
+    }
 
     fn snapshot(server: Server, hstore: u32) -> Snapshot {
         let ty = PgType {
@@ -253,11 +267,11 @@ mod tests {
     #[test]
     fn a_restart_and_a_replica_share_the_snapshot_of_their_server() {
         let table = OidTable::default();
-        let first = table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
-        let restarted = table.insert(snapshot(server(7, 2, 120_022), 16_500), HORIZON, false);
+        let first = table.insert(snapshot(server(7, 1, 120_022), 16_500), horizon(), false);
+        let restarted = table.insert(snapshot(server(7, 2, 120_022), 16_500), horizon(), false);
         assert_eq!(first.id, restarted.id);
-        assert_eq!(restarted.starts, [1, 2]);
-        let other = table.insert(snapshot(server(8, 3, 120_022), 16_500), HORIZON, false);
+        assert_eq!(restarted.holds, [(Some(1), horizon()), (Some(2), horizon())]);
+        let other = table.insert(snapshot(server(8, 3, 120_022), 16_500), horizon(), false);
         assert_ne!(first.id, other.id, "the same types on another cluster");
     }
 
@@ -265,9 +279,9 @@ mod tests {
     fn types_that_changed_on_one_replica_still_hold_on_the_other() {
         let table = OidTable::default();
         let (primary, replica) = (server(7, 1, 120_022), server(7, 2, 120_022));
-        let before = table.insert(snapshot(primary.clone(), 16_500), HORIZON, false);
-        table.insert(snapshot(replica.clone(), 16_500), HORIZON, false);
-        let after = table.insert(snapshot(primary.clone(), 16_600), HORIZON, false);
+        let before = table.insert(snapshot(primary.clone(), 16_500), horizon(), false);
+        table.insert(snapshot(replica.clone(), 16_500), horizon(), false);
+        let after = table.insert(snapshot(primary.clone(), 16_600), horizon(), false);
 
         assert_eq!(table.find(&primary, &[]).map(|watch| watch.id), Some(after.id));
         assert_eq!(table.find(&replica, &[]).map(|watch| watch.id), Some(before.id));
@@ -276,7 +290,7 @@ mod tests {
     #[test]
     fn an_outdated_snapshot_is_never_found_but_can_still_say_what_moved() {
         let table = OidTable::default();
-        let watch = table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
+        let watch = table.insert(snapshot(server(7, 1, 120_022), 16_500), horizon(), false);
         table.refute(watch.id, watch.snapshot.server());
         assert!(table.find(watch.snapshot.server(), &[]).is_none());
         assert!(table.get(watch.id).is_some());
@@ -285,8 +299,8 @@ mod tests {
     #[test]
     fn a_private_snapshot_is_found_by_its_id_only() {
         let table = OidTable::default();
-        let shared = table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
-        let private = table.insert(snapshot(server(7, 1, 120_022), 16_600), HORIZON, true);
+        let shared = table.insert(snapshot(server(7, 1, 120_022), 16_500), horizon(), false);
+        let private = table.insert(snapshot(server(7, 1, 120_022), 16_600), horizon(), true);
         assert_eq!(table.find(private.snapshot.server(), &[]).map(|watch| watch.id), Some(shared.id));
         assert!(table.get(private.id).is_some());
     }
@@ -296,12 +310,12 @@ mod tests {
         let table = OidTable::default();
         let mut ids = HashSet::new();
         for identifier in 0..1_000 {
-            let watch = table.insert(snapshot(server(identifier, identifier, 120_022), 16_500), HORIZON, false);
+            let watch = table.insert(snapshot(server(identifier, identifier, 120_022), 16_500), horizon(), false);
             assert!(ids.insert(watch.id));
         }
         assert_eq!(table.lock().entries.len(), MAX_SNAPSHOTS);
         for recreated in 0..1_000 {
-            table.insert(snapshot(server(7, 1, 120_022), 17_000 + recreated), HORIZON, false);
+            table.insert(snapshot(server(7, 1, 120_022), 17_000 + recreated), horizon(), false);
         }
         let state = table.lock();
         assert!(state.entries.values().filter(|entry| entry.is_outdated()).count() <= MAX_OUTDATED);
@@ -317,7 +331,7 @@ mod tests {
                     Claim::Known(watch) => drop(watch),
                     Claim::Load(permit) => {
                         loads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        table.insert(snapshot(server(7, 1, 120_022), 16_500), HORIZON, false);
+                        table.insert(snapshot(server(7, 1, 120_022), 16_500), horizon(), false);
                         drop(permit);
                     }
                 });

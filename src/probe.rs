@@ -23,14 +23,21 @@ pub(crate) enum Answer {
     Other(Server),
 }
 
-/// Asks the server about `watch`. Without one the answer is always [`Answer::Other`]. One round trip.
-pub(crate) fn ask(conn: &mut PgConnection, watch: Option<&Watch>, level: Level) -> QueryResult<Answer> {
+/// Asks the server about `watch`. One round trip.
+pub(crate) fn ask(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Answer> {
     COUNTERS.probes.increment();
-    match run(conn, watch, level, Text::First)? {
+    match run(conn, Some(watch), level, Text::First)? {
         (_, None) => Ok(Answer::Same),
         (_, Some(fields)) if fields.is_empty() => Ok(Answer::Grown),
         (_, Some(fields)) => Server::from_fields(fields).map(Answer::Other),
     }
+}
+
+/// Asks the server who it is. One round trip.
+pub(crate) fn identify(conn: &mut PgConnection, level: Level) -> QueryResult<Server> {
+    COUNTERS.probes.increment();
+    let (_, fields) = run(conn, None, level, Text::First)?;
+    Server::from_fields(fields.unwrap_or_default())
 }
 
 /// Is the server there? One round trip.
@@ -81,7 +88,7 @@ struct Probe<'a, const LEVEL: u8> {
     version: i32,
     oids: &'a [u32],
     names: &'a str,
-    newest_oid: u32,
+    settled_oids: Vec<u32>,
 }
 
 impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
@@ -89,13 +96,13 @@ impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
         match watch {
             Some(watch) => Probe {
                 text,
-                starts: watch.starts.iter().copied().map(PgTimestamp).collect(),
+                starts: watch.holds.iter().filter_map(|(started, _)| started.map(PgTimestamp)).collect(),
                 version: watch.snapshot.server().version(),
                 oids: watch.snapshot.watched_oids(),
                 names: watch.snapshot.watched_names(),
-                newest_oid: watch.horizon.newest_oid,
+                settled_oids: watch.holds.iter().map(|(_, horizon)| horizon.settled_oid).collect(),
             },
-            None => Probe { text, starts: Vec::new(), version: 0, oids: &[], names: "", newest_oid: 0 },
+            None => Probe { text, starts: Vec::new(), version: 0, oids: &[], names: "", settled_oids: Vec::new() },
         }
     }
 }
@@ -149,8 +156,15 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
         out.push_bind_param::<sql_types::Text, _>(self.names)?;
         out.push_sql(") THEN ");
         out.push_sql(server::identity_fields(level));
-        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) <> ");
-        out.push_bind_param::<Oid, _>(&self.newest_oid)?;
+        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) <> (");
+        out.push_bind_param::<Array<Oid>, _>(&self.settled_oids)?;
+        if level == Level::Identified {
+            out.push_sql(")[pg_catalog.array_position(");
+            out.push_bind_param::<Array<Timestamptz>, _>(&self.starts)?;
+            out.push_sql(", pg_catalog.pg_postmaster_start_time())]");
+        } else {
+            out.push_sql(")[1]");
+        }
         out.push_sql(" THEN '{}'::pg_catalog.text[] END");
         Ok(())
     }

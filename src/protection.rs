@@ -1,43 +1,64 @@
 //! The switch that turns everything off without a rebuild.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use lazy_static::lazy_static;
 
 const VARIABLE: &str = "DIESEL_POSTGRES_HOT_UPGRADE";
 
 lazy_static! {
-    static ref ON: bool = is_on_in(std::env::var(VARIABLE).ok().as_deref());
+    static ref SETTING: Setting = Setting::from(std::env::var(VARIABLE).ok());
 }
 
 /// Read once per process, from the environment variable `DIESEL_POSTGRES_HOT_UPGRADE`.
 pub(crate) fn is_on() -> bool {
-    *ON
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    // The log is user code: it is called with nothing locked.
+    match &*SETTING {
+        Setting::On => return true,
+        _ if WARNED.swap(true, Ordering::Relaxed) => {}
+        Setting::Off => {
+            log::warn!("{VARIABLE} turns off the protection against a change of the PostgreSQL server")
+        }
+        Setting::Unclear(value) => {
+            log::warn!("{VARIABLE} is {value:?}, which is neither \"on\" nor \"off\": the protection stays on");
+        }
+    }
+    *SETTING != Setting::Off
 }
 
-fn is_on_in(value: Option<&str>) -> bool {
-    match value.map(str::trim) {
-        Some("off" | "OFF" | "0" | "false") => {
-            log::warn!("{VARIABLE} turns off the protection against a change of the PostgreSQL server");
-            false
-        }
-        None | Some("" | "on" | "ON" | "1" | "true") => true,
-        Some(other) => {
-            log::warn!("{VARIABLE} is {other:?}, which is neither \"on\" nor \"off\": the protection stays on");
-            true
+#[derive(Debug, PartialEq, Eq)]
+enum Setting {
+    On,
+    Off,
+    /// Not understood, so the protection stays on.
+    Unclear(String),
+}
+
+impl From<Option<String>> for Setting {
+    fn from(value: Option<String>) -> Self {
+        match value.as_deref().map(str::trim) {
+            Some("off" | "OFF" | "0" | "false") => Setting::Off,
+            None | Some("" | "on" | "ON" | "1" | "true") => Setting::On,
+            Some(other) => Setting::Unclear(other.to_owned()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_on_in;
+    use super::Setting;
 
     #[test]
     fn only_a_clear_word_turns_the_protection_off() {
         for off in ["off", "OFF", "0", "false", " off "] {
-            assert!(!is_on_in(Some(off)), "{off:?}");
+            assert_eq!(Setting::from(Some(off.to_owned())), Setting::Off, "{off:?}");
         }
-        for on in [None, Some(""), Some("on"), Some("1"), Some("of"), Some("disabled?")] {
-            assert!(is_on_in(on), "{on:?}");
+        for on in [None, Some(""), Some("on"), Some("1")] {
+            assert_eq!(Setting::from(on.map(str::to_owned)), Setting::On, "{on:?}");
+        }
+        for unclear in ["of", "disabled?"] {
+            assert_eq!(Setting::from(Some(unclear.to_owned())), Setting::Unclear(unclear.to_owned()));
         }
     }
 }

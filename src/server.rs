@@ -22,8 +22,8 @@ pub(crate) enum Level {
 /// two fields are those that a role may be forbidden to execute; `pg_control_system()` reads a file, so a probe asks
 /// for all this only when something differs.
 ///
-/// A session's own temporary schema is left out of the last field: it differs from one session to the next, and holds
-/// no type that another session could use.
+/// Two fields are there only because they change what a type's name looks like, or finds: `quote_all_identifiers`, and
+/// a session's own temporary schema, among the others.
 pub(crate) fn identity_fields(level: Level) -> &'static str {
     macro_rules! fields {
         ($system_identifier:literal, $started:literal) => {
@@ -34,9 +34,8 @@ pub(crate) fn identity_fields(level: Level) -> &'static str {
                 $started,
                 ", pg_catalog.current_setting('server_version_num')",
                 ", pg_catalog.current_database()::pg_catalog.text",
-                "] || pg_catalog.array_remove(pg_catalog.current_schemas(false)",
-                ", pg_catalog.pg_my_temp_schema()::pg_catalog.regnamespace::pg_catalog.text::pg_catalog.name)",
-                "::pg_catalog.text[]"
+                ", pg_catalog.current_setting('quote_all_identifiers')",
+                "] || pg_catalog.current_schemas(true)::pg_catalog.text[]"
             )
         };
     }
@@ -62,6 +61,7 @@ pub struct Server {
     pub(crate) started: Option<PgStart>,
     version: i32,
     database: String,
+    quotes_all_identifiers: bool,
     schemas: Vec<String>,
 }
 
@@ -77,7 +77,9 @@ impl Server {
         let started = parse(&next()?)?;
         let version = parse(&next()?)?.ok_or_else(|| incomprehensible("no version"))?;
         let database = next()?;
-        Ok(Server { system_identifier, started, version, database, schemas: fields.collect() })
+        let quotes_all_identifiers = next()? == "on";
+        let schemas = fields.collect();
+        Ok(Server { system_identifier, started, version, database, quotes_all_identifiers, schemas })
     }
 
     /// The server's `server_version_num`, such as `120022` for PostgreSQL 12.22.
@@ -100,7 +102,7 @@ impl Server {
         &self.database
     }
 
-    /// The schemas in which unqualified names were looked up, in order (`current_schemas(false)`).
+    /// The schemas in which unqualified names were looked up, in order (`current_schemas(true)`).
     #[must_use]
     pub fn schemas(&self) -> &[String] {
         &self.schemas
@@ -120,7 +122,17 @@ impl Server {
 
     /// The same, and names are looked up in the same schemas: only the start time may differ.
     pub(crate) fn looks_like(&self, other: &Server) -> bool {
-        self.is_same_database(other) && self.schemas == other.schemas
+        self.is_same_database(other)
+            && self.schemas == other.schemas
+            && self.quotes_all_identifiers == other.quotes_all_identifiers
+    }
+
+    /// Are names looked up in the same schemas, but for a session's own temporary one?
+    pub(crate) fn has_search_path_of(&self, other: &Server) -> bool {
+        let lasting = |server: &Server| -> Vec<String> {
+            server.schemas.iter().filter(|schema| !schema.starts_with("pg_temp_")).cloned().collect()
+        };
+        lasting(self) == lasting(other)
     }
 }
 
@@ -151,7 +163,7 @@ pub(crate) mod tests {
 
     pub(crate) fn server(system_identifier: i64, started: i64, version: i32) -> Server {
         let fields = [system_identifier.to_string(), started.to_string(), version.to_string()];
-        let rest = ["app".to_owned(), "public".to_owned()];
+        let rest = ["app", "off", "pg_catalog", "public"].map(str::to_owned);
         Server::from_fields(fields.into_iter().chain(rest).collect()).expect("all fields")
     }
 

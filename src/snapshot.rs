@@ -3,9 +3,9 @@
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, Oid, Text};
+use diesel::sql_types::{Array, Bool, Oid, Text};
 
-use crate::horizon::{COUNT_ABOVE, Horizon};
+use crate::horizon::{Horizon, SIGHTING, SightingRow, SightingSqlType, TYPES, counter_is_behind};
 use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
 
@@ -51,6 +51,11 @@ impl Snapshot {
         &self.types
     }
 
+    /// Do both say the same of a server that looks the same?
+    pub(crate) fn is_twin_of(&self, other: &Snapshot) -> bool {
+        self.server.looks_like(&other.server) && self.types == other.types
+    }
+
     /// The OIDs a probe asks about, in the order of [`Snapshot::watched_names`].
     pub(crate) fn watched_oids(&self) -> &[u32] {
         &self.watched_oids
@@ -65,7 +70,7 @@ impl Snapshot {
 /// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then.
 pub(crate) fn load(conn: &mut PgConnection, level: Level) -> QueryResult<Option<(Snapshot, Horizon)>> {
     COUNTERS.catalog_loads.increment();
-    let (server, types, names, horizon) = Load { level }.get_result::<Row>(conn)?;
+    let (server, types, names, sighting) = Load(level).get_result::<Row>(conn)?;
     let (watched_names, consistent) = names;
     if !consistent {
         return Ok(None);
@@ -78,23 +83,9 @@ pub(crate) fn load(conn: &mut PgConnection, level: Level) -> QueryResult<Option<
         .zip(visible)
         .map(|(((oid, array_oid), (schema, name)), visible)| PgType { oid, array_oid, schema, name, visible })
         .collect();
-    let (floor, newer_types, newest_oid) = horizon;
-    let newest_oid = if floor == LAST_BUILT_IN_OID { 0 } else { newest_oid };
     let snapshot = Snapshot::new(Server::from_fields(server)?, types, watched_names);
-    Ok(Some((snapshot, Horizon { floor, newer_types, newest_oid })))
+    Ok(Some((snapshot, Horizon::first(&sighting.into()))))
 }
-
-/// Types up to this OID come with the server. Row types of tables and arrays stay out (an array's OID rides along as
-/// `typarray`), and temporary types, which no other session can use.
-const LAST_BUILT_IN_OID: u32 = 16_383;
-const TYPES: &str = "WITH types AS (\
-     SELECT t.oid, t.typarray, n.nspname, t.typname, \
-     coalesce(pg_catalog.pg_type_is_visible(t.oid), false) AS visible \
-     FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-     LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
-     WHERE t.oid > 16383 AND n.nspname !~ '^pg_temp_' \
-     AND (t.typtype IN ('b', 'd', 'e', 'm', 'r') AND t.typinput <> 'pg_catalog.array_in'::pg_catalog.regproc \
-     OR t.typtype = 'c' AND c.relkind = 'c')) ";
 
 const TYPE_ARRAYS: &str = ", ARRAY(SELECT oid FROM types ORDER BY oid)\
      , ARRAY(SELECT typarray FROM types ORDER BY oid)\
@@ -113,27 +104,17 @@ const NAMES: &str = "ARRAY(SELECT oid FROM types ORDER BY oid)::pg_catalog.regty
 const NAMES_WITH_ARRAYS: &str = "(ARRAY(SELECT oid FROM types ORDER BY oid) \
      || ARRAY(SELECT typarray FROM types WHERE typarray <> 0 ORDER BY oid))::pg_catalog.regtype[]::pg_catalog.text";
 
-/// The OID counter has wrapped around if it stands far below the largest OID in use. (The control file has it as of
-/// the last checkpoint; a quarter of a billion types are not created between two.)
-const FLOOR: &str = "(SELECT CASE WHEN pg_catalog.max(oid)::pg_catalog.int8 \
-     - (SELECT next_oid::pg_catalog.int8 FROM pg_catalog.pg_control_checkpoint()) < 268435456 \
-     THEN pg_catalog.max(oid) ELSE 16383::pg_catalog.oid END FROM pg_catalog.pg_type)";
-
-const NEWEST_OID: &str = "(SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type)";
-
-struct Load {
-    level: Level,
-}
+struct Load(Level);
 
 type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
-type Row = (Vec<String>, TypeArrays, (String, bool), (u32, i64, u32));
+type Row = (Vec<String>, TypeArrays, (String, bool), SightingRow);
 
 impl Query for Load {
     type SqlType = (
         Array<Text>,
         (Array<Oid>, Array<Oid>, Array<Text>, Array<Text>, Array<Bool>),
         (Text, Bool),
-        (Oid, BigInt, Oid),
+        SightingSqlType,
     );
 }
 
@@ -151,19 +132,15 @@ impl QueryFragment<Pg> for Load {
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
         out.push_sql(TYPES);
         out.push_sql("SELECT ");
-        out.push_sql(server::identity_fields(self.level));
+        out.push_sql(server::identity_fields(self.0));
         out.push_sql(TYPE_ARRAYS);
         out.push_sql(", ");
-        out.push_sql(if self.level == Level::Identified { NAMES } else { NAMES_WITH_ARRAYS });
+        out.push_sql(if self.0 == Level::Identified { NAMES } else { NAMES_WITH_ARRAYS });
         out.push_sql(", ");
         out.push_sql(CONSISTENT);
-        out.push_sql(", horizon.floor, ");
-        out.push_sql(COUNT_ABOVE);
-        out.push_sql("horizon.floor), ");
-        out.push_sql(NEWEST_OID);
-        out.push_sql(" FROM (SELECT ");
-        out.push_sql(if self.level == Level::Identified { FLOOR } else { NEWEST_OID });
-        out.push_sql(" AS floor OFFSET 0) horizon");
+        out.push_sql(", ");
+        out.push_sql(SIGHTING);
+        out.push_sql(counter_is_behind(self.0));
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Probes sent: one round trip each. One a checkout where nothing changed.
+    /// Probes sent: one a checkout where nothing changed. (What else a change costs is not counted here.)
     #[must_use]
     pub fn probes(&self) -> u64 {
         self.probes

@@ -1,6 +1,7 @@
 //! The one path: probe, compare, reset, prime. Everything else in this crate only decides *when* to take it.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager, TransactionManagerStatus};
 use diesel::prelude::*;
@@ -39,16 +40,26 @@ const MAX_CATCH_UPS: usize = 3;
 ///
 /// # Cost
 ///
-/// One round trip where nothing changed, and one more for the first connection of the process that asks after a table
-/// or a type was created. After a change, and for a new connection, three in all, of which one reads the catalog for
-/// the first connection of the process. Inside a transaction each of them is wrapped in a savepoint, which costs two
-/// more. Preparing a statement is a round trip of its own, as for any query of Diesel's.
+/// One round trip where nothing changed. A second one where a table or a type was created since somebody last asked,
+/// and as long as transactions are open that were open then. After a change, and for a new connection, three or four in
+/// all, of which one reads the catalog for the first connection of the process. Inside a transaction each of them is
+/// wrapped in a savepoint, which costs two more. Preparing a statement is a round trip of its own, as for any query of
+/// Diesel's.
 ///
 /// # Errors
 ///
 /// What the server or the network answered to the probe, where the connection can't be used: the caller should drop
 /// it, as a pool does. A transaction that is open stays usable. Where the server refuses to tell who it is, this is
 /// *not* an error: the caches are emptied at every call instead, and a warning is logged once.
+///
+/// # What is compared
+///
+/// Base types, domains, enums, ranges, multiranges and stand-alone composites of the database. Not the row types of
+/// tables, nor, before PostgreSQL 14, domains over arrays: Diesel finds these by itself, and they are forgotten when
+/// anything else changes, but not when they alone are re-created.
+///
+/// Diesel must know of an open transaction: one that was begun with a raw `BEGIN` in `batch_execute` gets no savepoint,
+/// and a failing probe aborts it.
 ///
 /// # Example
 ///
@@ -69,7 +80,7 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     if !protection::is_on() {
         return Ok(Outcome::Unchanged);
     }
-    let known = marker::snapshot(conn).and_then(|id| OID_TABLE.get(id));
+    let known = known_watch(conn);
 
     let Asked { verdict, level, was_reset } = ask(conn, known.as_deref())?;
     let server = match verdict {
@@ -78,7 +89,7 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
         Verdict::Unknown => return Ok(Outcome::Primed),
     };
 
-    let found = look_up(conn, server, level)?;
+    let found = look_up(conn, server, level, known.as_deref())?;
     let same_snapshot = matches!((&known, &found), (Some(known), Some(found)) if known.id == found.id);
     if same_snapshot && !was_reset {
         // A restart of the server, or a physical replica of it.
@@ -96,6 +107,13 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
         Some(known) if !same_snapshot => Outcome::Changed(change::notice(&known, &found)),
         _ => Outcome::Primed,
     })
+}
+
+/// The watch that the connection was filled from. What a transaction saw of itself says nothing once it has ended:
+/// outside of one, it is unknown.
+fn known_watch(conn: &mut PgConnection) -> Option<Arc<Watch>> {
+    let watch = OID_TABLE.get(marker::snapshot(conn)?)?;
+    (!watch.is_private || is_in_transaction(conn)).then_some(watch)
 }
 
 /// What is to be thought of a connection's snapshot.
@@ -123,7 +141,11 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
         Some(watch) if !watch.snapshot.server().is_identified() => Level::Unidentified,
         _ => Level::Identified,
     };
-    let error = match guarded(conn, |conn| verify(conn, known, level)) {
+    let first = guarded(conn, |conn| match known {
+        Some(watch) => verify(conn, watch, level),
+        None => probe::identify(conn, level).map(Verdict::Differs),
+    });
+    let error = match first {
         Ok(verdict) => return Ok(Asked { verdict, level, was_reset: false }),
         Err(error) => error,
     };
@@ -136,12 +158,12 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
     }
     log::debug!("a probe failed on a living connection, whose caches were emptied: {error}");
     for level in [Level::Identified, Level::Unidentified] {
-        match guarded(conn, |conn| verify(conn, None, level)) {
-            Ok(verdict) => {
+        match guarded(conn, |conn| probe::identify(conn, level)) {
+            Ok(server) => {
                 if level == Level::Unidentified {
                     warn_that_identity_is_refused();
                 }
-                return Ok(Asked { verdict, level, was_reset: true });
+                return Ok(Asked { verdict: Verdict::Differs(server), level, was_reset: true });
             }
             Err(error) if !is_alive(conn, &error) => return Err(error),
             Err(error) => log::debug!("the server does not answer this probe: {error}"),
@@ -151,28 +173,42 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
     Ok(Asked { verdict: Verdict::Unknown, level: Level::Mute, was_reset: true })
 }
 
-/// Does `watch` hold on the server that answers now? One round trip, and a second one for the first connection of the
-/// process that asks after a type or a table was created.
-fn verify(conn: &mut PgConnection, watch: Option<&Watch>, level: Level) -> QueryResult<Verdict> {
-    match (probe::ask(conn, watch, level)?, watch) {
-        (Answer::Other(server), _) => Ok(Verdict::Differs(server)),
-        (Answer::Grown, Some(watch)) => {
-            let newer = horizon::look(conn, watch.horizon, level)?;
-            if newer.types != watch.horizon.newer_types || !watch.holds_on(&newer.server) {
-                return Ok(Verdict::Differs(newer.server));
+/// Does `watch` hold on the server that answers now? One round trip, and a second one where a type or a table was
+/// created since somebody last asked.
+fn verify(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Verdict> {
+    match probe::ask(conn, watch, level)? {
+        Answer::Same => return Ok(Verdict::Holds),
+        Answer::Other(server) => return Ok(Verdict::Differs(server)),
+        Answer::Grown => {}
+    }
+    let (sighting, server) = horizon::look(conn, level)?;
+    let known_types = i64::try_from(watch.snapshot.types().len()).unwrap_or(i64::MAX);
+    // The probe has compared the names. Only the server can be another one by now.
+    match watch.horizon_on(&server).filter(|_| watch.snapshot.server().is_same_database(&server)) {
+        Some(horizon) if sighting.types == known_types => {
+            if !is_in_transaction(conn) {
+                OID_TABLE.advance(watch.id, &server, horizon.after(&sighting));
             }
-            OID_TABLE.advance(watch.id, newer.newest_oid);
             Ok(Verdict::Holds)
         }
-        (Answer::Same | Answer::Grown, _) => Ok(Verdict::Holds),
+        _ => Ok(Verdict::Differs(server)),
     }
 }
 
 /// The snapshot of the server that answers now: from the table, verified with one more probe, or loaded. `None` if
 /// the server can't be read, or is another one each time.
-fn look_up(conn: &mut PgConnection, mut server: Server, level: Level) -> QueryResult<Option<Arc<Watch>>> {
+fn look_up(
+    conn: &mut PgConnection,
+    mut server: Server,
+    mut level: Level,
+    known: Option<&Watch>,
+) -> QueryResult<Option<Arc<Watch>>> {
     let in_transaction = is_in_transaction(conn);
     let mut refuted: Vec<SnapshotId> = Vec::new();
+    if let Some(known) = known.filter(|known| known.holds_on(&server)) {
+        // It did hold there, and does not any more.
+        refute(known, &server, in_transaction, &mut refuted);
+    }
     for _ in 0..MAX_CATCH_UPS {
         // Never wait inside a transaction: it pins the server connection that the one who loads may be waiting for.
         let claim = if in_transaction {
@@ -184,25 +220,31 @@ fn look_up(conn: &mut PgConnection, mut server: Server, level: Level) -> QueryRe
             Claim::Known(candidate) => candidate,
             Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, level)) {
                 Ok(Some((snapshot, horizon))) => {
+                    if !snapshot.server().is_identified() {
+                        warn_that_identity_is_refused();
+                    }
                     return Ok(Some(OID_TABLE.insert(snapshot, horizon, in_transaction)));
                 }
                 Ok(None) => continue,
                 Err(error) if !is_alive(conn, &error) => return Err(error),
+                Err(error) if level == Level::Identified => {
+                    // It may be one of the functions that only this level needs.
+                    log::debug!("the server's types could not be read: {error}");
+                    level = Level::Unidentified;
+                    continue;
+                }
                 Err(error) => {
                     warn_that_catalog_is_refused(&error);
                     return Ok(None);
                 }
             },
         };
-        match guarded(conn, |conn| verify(conn, Some(&candidate), level))? {
+        match guarded(conn, |conn| verify(conn, &candidate, level))? {
             Verdict::Holds => return Ok(Some(candidate)),
             Verdict::Unknown => return Ok(None),
             Verdict::Differs(now) => {
                 if now == server {
-                    refuted.push(candidate.id);
-                    if !in_transaction {
-                        OID_TABLE.refute(candidate.id, &server);
-                    }
+                    refute(&candidate, &server, in_transaction, &mut refuted);
                 }
                 server = now;
             }
@@ -210,6 +252,14 @@ fn look_up(conn: &mut PgConnection, mut server: Server, level: Level) -> QueryRe
     }
     log::debug!("the server changed {MAX_CATCH_UPS} times while it was being asked: caches stay empty");
     Ok(None)
+}
+
+/// A transaction may see it otherwise than all others do: what it finds wrong may hold for them.
+fn refute(watch: &Watch, server: &Server, in_transaction: bool, refuted: &mut Vec<SnapshotId>) {
+    refuted.push(watch.id);
+    if !in_transaction {
+        OID_TABLE.refute(watch.id, server);
+    }
 }
 
 /// Runs a question so that its failure can't abort the transaction that it may be part of.
@@ -241,23 +291,26 @@ fn transaction_status(conn: &mut PgConnection) -> &TransactionManagerStatus {
     AnsiTransactionManager::transaction_manager_status_mut(conn)
 }
 
+// The log is user code: it is called with nothing locked, so not by a `Once`.
+
 fn warn_that_identity_is_refused() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
         log::warn!(
-            "this role may not ask the server who it is, so servers are told apart by their types alone, which costs \
-             more in every probe; to mend it, GRANT EXECUTE ON FUNCTION pg_catalog.pg_postmaster_start_time(), \
-             pg_catalog.pg_control_system(), pg_catalog.pg_control_checkpoint() to it"
+            "this role could not ask the server who it is, so servers are told apart by their types alone, which \
+             costs more in every checkout; to mend it, GRANT EXECUTE ON FUNCTION \
+             pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_control_system(), \
+             pg_catalog.pg_control_checkpoint() to it"
         );
-    });
+    }
 }
 
 fn warn_that_catalog_is_refused(error: &Error) {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
         log::warn!(
-            "the server does not tell which types it has, so the caches of a connection are emptied at every \
-             checkout, which is slow but never wrong: {error}"
+            "a server did not tell which types it has, so the caches of its connections are emptied at every \
+             checkout until it does, which is slow but never wrong: {error}"
         );
-    });
+    }
 }

@@ -27,16 +27,21 @@ impl SnapshotId {
 pub(crate) struct Watch {
     pub(crate) id: SnapshotId,
     pub(crate) snapshot: Arc<Snapshot>,
-    /// The start times of the postmasters that are known to hold exactly these types.
-    pub(crate) starts: Vec<PgStart>,
-    pub(crate) horizon: Horizon,
+    /// Where the snapshot holds: on the server as of that start, up to that horizon. Restarts and physical replicas
+    /// share a snapshot, but not a horizon. A server that tells no start time has the start `None`.
+    pub(crate) holds: Vec<(Option<PgStart>, Horizon)>,
+    /// Loaded inside a transaction, whose own DDL nobody else can see, and which may be rolled back.
+    pub(crate) is_private: bool,
 }
 
 impl Watch {
     /// Is `server` one of those that the snapshot was seen on?
     pub(crate) fn holds_on(&self, server: &Server) -> bool {
-        self.snapshot.server().looks_like(server)
-            && server.started.is_none_or(|started| self.starts.contains(&started))
+        self.snapshot.server().looks_like(server) && self.horizon_on(server).is_some()
+    }
+
+    pub(crate) fn horizon_on(&self, server: &Server) -> Option<Horizon> {
+        self.holds.iter().find(|(started, _)| *started == server.started).map(|(_, horizon)| *horizon)
     }
 }
 

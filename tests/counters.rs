@@ -5,9 +5,12 @@ use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use diesel::pg::PgConnection;
+use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
+use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, Pool};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, on_change, stats};
+use diesel_postgres_hot_upgrade::{
+    HotUpgradeCustomizer, HotUpgradeManager, Outcome, on_change, stats, synchronize,
+};
 use fixture::{Upgrade, write_and_read_back};
 use testbed::{Cluster, PgBouncerConfig};
 
@@ -94,20 +97,79 @@ fn a_change_costs_one_catalog_load_where_sixteen_share_one_server_connection() {
     one_load_for_sixteen(PgBouncerConfig { default_pool_size: 1, ..PgBouncerConfig::default() });
 }
 
+#[derive(Debug, Clone, Default)]
+struct Statements(Arc<AtomicUsize>);
+
+impl Instrumentation for Statements {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
 #[test]
-fn an_unchanged_server_costs_one_probe_a_checkout_and_nothing_else() {
+fn an_unchanged_server_costs_one_statement_a_checkout() {
     let _alone = alone();
     let upgrade = upgrade(PgBouncerConfig::default());
     let pool = pool(&upgrade.url(), 1);
-    drop(pool.get());
+    // The first ones may have to wait for transactions that began before: autovacuum's, say.
+    for _ in 0..20 {
+        drop(pool.get().expect("a connection"));
+    }
+    let statements = Statements::default();
+    pool.get().expect("a connection").set_instrumentation(statements.clone());
     let before = stats();
     for _ in 0..100 {
         drop(pool.get().expect("a connection"));
     }
     let after = stats();
     assert_eq!(after.probes() - before.probes(), 100);
+    assert_eq!(statements.0.load(Ordering::SeqCst), 100, "each probe is one statement, and nothing else is sent");
     assert_eq!(after.catalog_loads(), before.catalog_loads());
     assert_eq!(after.resets(), before.resets());
+}
+
+#[test]
+fn what_other_sessions_create_costs_no_catalog_load() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let url = upgrade.old.url(&upgrade.database);
+    let mut conn = PgConnection::establish(&url).expect("a connection");
+    let mut other = PgConnection::establish(&url).expect("a connection");
+    synchronize(&mut conn).expect("a first look");
+    let before = stats();
+    for number in 0..10 {
+        let sql = format!(
+            "CREATE TABLE t{number} (id int); CREATE VIEW v{number} AS SELECT 1;
+             CREATE TEMP TABLE x{number} (id int); CREATE TYPE pg_temp.y{number} AS ENUM ('a')"
+        );
+        other.batch_execute(&sql).expect("tables, views, and temporary types");
+        assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    }
+    assert_eq!(stats().catalog_loads(), before.catalog_loads());
+}
+
+#[test]
+fn sessions_that_see_a_type_otherwise_do_not_drive_each_other_to_load() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let url = upgrade.old.url(&upgrade.database);
+    let connect = || PgConnection::establish(&url).expect("a connection");
+    let (mut plain, mut shadowing, mut quoting) = (connect(), connect(), connect());
+    shadowing.batch_execute("CREATE TEMP TABLE document_status (id int)").expect("a table of that name");
+    quoting.batch_execute("SET quote_all_identifiers = on").expect("a setting");
+    for conn in [&mut plain, &mut shadowing, &mut quoting] {
+        synchronize(conn).expect("a first look");
+    }
+    let before = stats();
+    for _ in 0..10 {
+        for conn in [&mut plain, &mut shadowing, &mut quoting] {
+            assert!(matches!(synchronize(conn), Ok(Outcome::Unchanged)));
+        }
+    }
+    assert_eq!(stats().catalog_loads(), before.catalog_loads());
+    assert_eq!(stats().resets(), before.resets());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use diesel::connection::CacheSize;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{CustomizeConnection, Error, ManageConnection, Pool};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, Outcome, synchronize};
 use fixture::{Upgrade, migrate, write_and_read_back};
 use log::Level;
 use testbed::{Cluster, PgBouncerConfig};
@@ -127,6 +127,23 @@ fn revoked_identity_functions_cost_one_warning_and_no_protection() {
 }
 
 #[test]
+fn one_revoked_function_is_enough_to_fall_back() {
+    let role = "hot_upgrade_limited";
+    let upgrade = upgrade_for(role);
+    for server in [upgrade.old, upgrade.new] {
+        let revoke = "REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM PUBLIC";
+        upgrade.run_on(server, revoke).expect("one function less");
+    }
+    let url = upgrade.url().replace("postgres@", &format!("{role}@"));
+    let mut conn = PgConnection::establish(&url).expect("a connection");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)), "it is known what it was primed from");
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
+}
+
+#[test]
 fn a_server_that_tells_nothing_is_slow_but_right() {
     record_log();
     let role = "hot_upgrade_deaf";
@@ -141,7 +158,7 @@ fn a_server_that_tells_nothing_is_slow_but_right() {
     assert_eq!(use_every_connection(&pool), NOTHING_WRONG);
     upgrade.switch_to(upgrade.new).expect("a switch");
     assert_eq!(use_every_connection(&pool), NOTHING_WRONG);
-    assert_eq!(logged(Level::Warn, "does not tell which types").len(), 1);
+    assert_eq!(logged(Level::Warn, "did not tell which types").len(), 1);
 }
 
 /// Panics, errs and works in turn.

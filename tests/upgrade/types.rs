@@ -93,3 +93,51 @@ fn another_search_path_finds_the_type_of_the_same_name_there() {
     assert_eq!(write_and_read_back(&mut hot, 3), Ok(()));
     assert!(write_and_read_back(&mut stock, 4).is_err(), "the control finds the tenant's type by itself");
 }
+
+#[test]
+fn a_type_of_a_transaction_that_was_open_at_the_first_look_is_watched_once_it_commits() {
+    let upgrade = upgrade();
+    let url = upgrade.old.url(&upgrade.database);
+    let mut migration = PgConnection::establish(&url).expect("a connection");
+    let mut conn = PgConnection::establish(&url).expect("a connection");
+    migration.begin_test_transaction().expect("a transaction");
+    migration.batch_execute("CREATE TYPE late AS ENUM ('x', 'y')").expect("a type nobody sees yet");
+    // A larger OID than the type's, for all to see.
+    upgrade.run_on(upgrade.old, "CREATE TABLE bystander (id int)").expect("a table");
+
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    migration.batch_execute("COMMIT").expect("a commit");
+
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))), "the type is there now");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    upgrade.run_on(upgrade.old, "DROP TYPE late; CREATE TYPE late AS ENUM ('x', 'y')").expect("another type");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+}
+
+#[test]
+fn what_a_transaction_saw_of_itself_is_forgotten_when_it_is_rolled_back() {
+    let upgrade = upgrade();
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    synchronize(&mut conn).expect("a first look");
+    let rolled_back = conn.transaction::<(), _, _>(|conn| {
+        conn.batch_execute(RECREATE_ENUM)?;
+        assert!(matches!(synchronize(conn), Ok(Outcome::Changed(_))));
+        assert_eq!(write_and_read_back(conn, 1), Ok(()));
+        Err(diesel::result::Error::RollbackTransaction)
+    });
+    assert!(rolled_back.is_err());
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)), "nothing is known of it any more");
+    assert_eq!(write_and_read_back(&mut conn, 2), Ok(()));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+}
+
+#[test]
+fn a_domain_over_an_array_does_not_keep_others_from_being_known() {
+    let upgrade = upgrade();
+    upgrade.run_on(upgrade.old, "CREATE DOMAIN labels AS text[]").expect("a domain over an array");
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
+}
