@@ -126,15 +126,13 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Probe<'_, LEVEL> {
         out.push_sql(if self.text == Text::First { "1, " } else { "2, " });
         match LEVEL {
             IDENTIFIED => {
-                out.push_sql("CASE WHEN NOT (pg_catalog.pg_postmaster_start_time() = ANY (");
+                out.push_sql("CASE WHEN (pg_catalog.pg_postmaster_start_time() = ANY (");
                 out.push_bind_param::<Array<Timestamptz>, _>(&self.starts)?;
                 out.push_sql(")");
                 self.push_comparison_of_types(&mut out, Level::Identified)
             }
             UNIDENTIFIED => {
-                out.push_sql(
-                    "CASE WHEN NOT (pg_catalog.current_setting('server_version_num')::pg_catalog.int4 = ",
-                );
+                out.push_sql("CASE WHEN (pg_catalog.current_setting('server_version_num')::pg_catalog.int4 = ");
                 out.push_bind_param::<Integer, _>(&self.version)?;
                 self.push_comparison_of_types(&mut out, Level::Unidentified)
             }
@@ -154,9 +152,10 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
         out.push_bind_param::<Array<Oid>, _>(self.oids)?;
         out.push_sql("::pg_catalog.regtype[]::pg_catalog.text = ");
         out.push_bind_param::<sql_types::Text, _>(self.names)?;
-        out.push_sql(") THEN ");
+        // NULL anywhere is "not the same".
+        out.push_sql(") IS NOT TRUE THEN ");
         out.push_sql(server::identity_fields(level));
-        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) <> (");
+        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) IS DISTINCT FROM (");
         out.push_bind_param::<Array<Oid>, _>(&self.settled_oids)?;
         if level == Level::Identified {
             out.push_sql(")[pg_catalog.array_position(");
