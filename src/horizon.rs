@@ -1,11 +1,23 @@
 //! "No type was created since": a type that is in nobody's watch, used and then re-created, would go unnoticed.
 
+use std::time::{Duration, Instant};
+
+use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, Oid, Text};
+use diesel::sql_types::{Array, BigInt, Oid, Text, Timestamptz};
 
 use crate::server::{self, Level, Server};
+use crate::watch::Watch;
+
+/// A settled horizon is looked at again after this time. It bounds what the rule of [`Horizon`] can't see: an OID
+/// counter that wraps around while the process lives, a type created on the primary while a standby is asked (which
+/// can't tell the next transaction's id), and the microseconds between drawing an OID and a transaction's id.
+const LAPSE: Duration = Duration::from_secs(60);
+
+/// Stands for a transaction's id that was not asked for.
+const NO_XID: i64 = i64::MAX;
 
 /// Up to which OID no type can appear any more that is not watched already.
 ///
@@ -14,11 +26,10 @@ use crate::server::{self, Level, Server};
 /// was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Horizon {
-    /// While this is the largest OID there is, there is nothing new. 0, which no type has, where that can't be said.
-    pub(crate) settled_oid: u32,
     newest_oid: u32,
     /// The next transaction's id when `newest_oid` was first seen.
     next_xid: i64,
+    settled: Option<Instant>,
 }
 
 /// What a server shows of its types and transactions at one moment. All types are counted, not those above some OID:
@@ -30,29 +41,66 @@ pub(crate) struct Sighting {
     newest_oid: u32,
     oldest_open_xid: i64,
     next_xid: i64,
-    /// The OID counter may stand below the largest OID: new types may get a smaller one.
-    counter_is_behind: bool,
 }
 
 impl Horizon {
     pub(crate) fn first(sighting: &Sighting) -> Self {
-        Horizon { settled_oid: 0, newest_oid: 0, next_xid: i64::MAX }.after(sighting)
+        Horizon { newest_oid: 0, next_xid: NO_XID, settled: None }.after(sighting)
     }
 
     /// This horizon, after another look that found nothing new.
     pub(crate) fn after(self, sighting: &Sighting) -> Self {
         let has_grown = self.newest_oid != sighting.newest_oid;
         let next_xid = if has_grown { sighting.next_xid } else { self.next_xid };
-        let is_settled = sighting.oldest_open_xid >= next_xid && !sighting.counter_is_behind;
-        let settled_oid = if is_settled { sighting.newest_oid } else { 0 };
-        Horizon { settled_oid, newest_oid: sighting.newest_oid, next_xid }
+        let is_settled = next_xid != NO_XID && sighting.oldest_open_xid >= next_xid;
+        // Without a transaction's id to wait for, the next look has to ask for one.
+        let newest_oid = if next_xid == NO_XID { 0 } else { sighting.newest_oid };
+        Horizon { newest_oid, next_xid, settled: is_settled.then(Instant::now) }
+    }
+
+    /// While this is the largest OID there is, there is nothing new. 0, which no type has, where that can't be said.
+    pub(crate) fn settled_oid(self) -> u32 {
+        match self.settled {
+            Some(settled) if settled.elapsed() < LAPSE => self.newest_oid,
+            _ => 0,
+        }
     }
 }
 
 /// Looks at a server's types and transactions. One round trip, in milliseconds where there are thousands of tables.
-pub(crate) fn look(conn: &mut PgConnection, level: Level) -> QueryResult<(Sighting, Server)> {
-    let (sighting, server) = Look(level).get_result::<(SightingRow, Vec<String>)>(conn)?;
+pub(crate) fn look(
+    conn: &mut PgConnection,
+    watch: &Watch,
+    level: Level,
+    in_transaction: bool,
+) -> QueryResult<(Sighting, Server)> {
+    let (starts, newest_oids) = watch
+        .holds
+        .iter()
+        .map(|(started, horizon)| (PgTimestamp(started.unwrap_or_default()), horizon.newest_oid))
+        .unzip();
+    let look = Look { starts, newest_oids, level, in_transaction };
+    let (sighting, server) = look.get_result::<(SightingRow, Vec<String>)>(conn)?;
     Ok((sighting.into(), Server::from_fields(server)?))
+}
+
+/// The element of an array with one for each start, that belongs to the server that answers.
+pub(crate) fn push_element_of_this_start<'b>(
+    out: &mut AstPass<'_, 'b, Pg>,
+    oids: &'b Vec<u32>,
+    starts: &'b Vec<PgTimestamp>,
+    level: Level,
+) -> QueryResult<()> {
+    out.push_sql("(");
+    out.push_bind_param::<Array<Oid>, _>(oids)?;
+    if level == Level::Identified {
+        out.push_sql(")[pg_catalog.array_position(");
+        out.push_bind_param::<Array<Timestamptz>, _>(starts)?;
+        out.push_sql(", pg_catalog.pg_postmaster_start_time())]");
+    } else {
+        out.push_sql(")[1]");
+    }
+    Ok(())
 }
 
 /// The types that are watched, as the CTE `types`: base types, domains, enums, ranges, multiranges and stand-alone
@@ -73,30 +121,32 @@ pub(crate) const TYPES: &str = "WITH types AS (\
 /// The columns of a [`SightingRow`], but for the last.
 pub(crate) const SIGHTING: &str = "(SELECT pg_catalog.count(*) FROM types)\
      , (SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type)\
-     , pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())\
-     , pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()), ";
+     , pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()), ";
 
-/// The control file has the counter as of the last checkpoint, and some way ahead of it.
-pub(crate) fn counter_is_behind(level: Level) -> &'static str {
-    if level == Level::Identified {
-        "(SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type)::pg_catalog.int8 \
-         >= (pg_catalog.pg_control_checkpoint()).next_oid::pg_catalog.int8"
-    } else {
-        "true"
-    }
-}
+/// The last column. A snapshot's `xmax` would not do: transactions above it may be open already. A standby has no
+/// other. It draws a transaction's id, so it is not asked inside a transaction of the user's.
+pub(crate) const NEXT_XID: &str = "CASE WHEN pg_catalog.pg_is_in_recovery() \
+     THEN pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) ELSE pg_catalog.txid_current() END";
 
-pub(crate) type SightingSqlType = (BigInt, Oid, BigInt, BigInt, Bool);
-pub(crate) type SightingRow = (i64, u32, i64, i64, bool);
+/// The last column where it is not asked: [`NO_XID`].
+pub(crate) const NO_NEXT_XID: &str = "9223372036854775807::pg_catalog.int8";
+
+pub(crate) type SightingSqlType = (BigInt, Oid, BigInt, BigInt);
+pub(crate) type SightingRow = (i64, u32, i64, i64);
 
 impl From<SightingRow> for Sighting {
     fn from(row: SightingRow) -> Self {
-        let (types, newest_oid, oldest_open_xid, next_xid, counter_is_behind) = row;
-        Sighting { types, newest_oid, oldest_open_xid, next_xid, counter_is_behind }
+        let (types, newest_oid, oldest_open_xid, next_xid) = row;
+        Sighting { types, newest_oid, oldest_open_xid, next_xid }
     }
 }
 
-struct Look(Level);
+struct Look {
+    starts: Vec<PgTimestamp>,
+    newest_oids: Vec<u32>,
+    level: Level,
+    in_transaction: bool,
+}
 
 impl Query for Look {
     type SqlType = (SightingSqlType, Array<Text>);
@@ -116,9 +166,20 @@ impl QueryFragment<Pg> for Look {
         out.push_sql(TYPES);
         out.push_sql("SELECT ");
         out.push_sql(SIGHTING);
-        out.push_sql(counter_is_behind(self.0));
+        if self.in_transaction {
+            out.push_sql(NO_NEXT_XID);
+        } else {
+            // Once for each growth: the looks that only wait for open transactions draw nothing.
+            out.push_sql("CASE WHEN (SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type) = ");
+            push_element_of_this_start(&mut out, &self.newest_oids, &self.starts, self.level)?;
+            out.push_sql(" THEN ");
+            out.push_sql(NO_NEXT_XID);
+            out.push_sql(" ELSE ");
+            out.push_sql(NEXT_XID);
+            out.push_sql(" END");
+        }
         out.push_sql(", ");
-        out.push_sql(server::identity_fields(self.0));
+        out.push_sql(server::identity_fields(self.level));
         Ok(())
     }
 }
@@ -128,35 +189,44 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn sighting(newest_oid: u32, oldest_open_xid: i64, next_xid: i64) -> Sighting {
-        Sighting { types: 1, newest_oid, oldest_open_xid, next_xid, counter_is_behind: false }
+        Sighting { types: 1, newest_oid, oldest_open_xid, next_xid }
     }
 
     #[test]
     fn with_no_transaction_open_a_horizon_is_settled_at_once() {
-        assert_eq!(Horizon::first(&sighting(20_000, 700, 700)).settled_oid, 20_000);
+        assert_eq!(Horizon::first(&sighting(20_000, 700, 700)).settled_oid(), 20_000);
     }
 
     #[test]
     fn an_open_transaction_may_hold_a_smaller_oid() {
         let horizon = Horizon::first(&sighting(20_000, 650, 700));
-        assert_eq!(horizon.settled_oid, 0);
-        let horizon = horizon.after(&sighting(20_000, 699, 800));
-        assert_eq!(horizon.settled_oid, 0, "one of the first look is still open");
-        let horizon = horizon.after(&sighting(20_000, 700, 900));
-        assert_eq!(horizon.settled_oid, 20_000, "those that are open now began later, and draw larger OIDs");
+        assert_eq!(horizon.settled_oid(), 0);
+        let horizon = horizon.after(&sighting(20_000, 699, NO_XID));
+        assert_eq!(horizon.settled_oid(), 0, "one of the first look is still open");
+        let horizon = horizon.after(&sighting(20_000, 700, NO_XID));
+        assert_eq!(horizon.settled_oid(), 20_000, "those that are open now began later, and draw larger OIDs");
     }
 
     #[test]
     fn growth_begins_the_wait_anew() {
         let horizon = Horizon::first(&sighting(20_000, 650, 700)).after(&sighting(20_010, 750, 800));
-        assert_eq!(horizon.settled_oid, 0);
-        assert_eq!(horizon.after(&sighting(20_010, 800, 900)).settled_oid, 20_010);
+        assert_eq!(horizon.settled_oid(), 0);
+        assert_eq!(horizon.after(&sighting(20_010, 800, NO_XID)).settled_oid(), 20_010);
     }
 
     #[test]
-    fn a_counter_that_wrapped_around_is_never_settled() {
-        let behind = Sighting { counter_is_behind: true, ..sighting(20_000, 700, 700) };
-        assert_eq!(Horizon::first(&behind).settled_oid, 0);
-        assert_eq!(Horizon::first(&behind).after(&sighting(20_000, 700, 700)).settled_oid, 20_000);
+    fn a_look_inside_a_transaction_settles_nothing() {
+        let horizon = Horizon::first(&sighting(20_000, 700, NO_XID));
+        assert_eq!(horizon.settled_oid(), 0);
+        assert_eq!(horizon.newest_oid, 0, "the next look asks for a transaction's id");
+        assert_eq!(horizon.after(&sighting(20_000, 800, 800)).settled_oid(), 20_000);
+    }
+
+    #[test]
+    fn a_settled_horizon_lapses() {
+        let mut horizon = Horizon::first(&sighting(20_000, 700, 700));
+        horizon.settled = Instant::now().checked_sub(LAPSE);
+        assert_eq!(horizon.settled_oid(), 0);
+        assert_eq!(horizon.after(&sighting(20_000, 900, NO_XID)).settled_oid(), 20_000, "for another while");
     }
 }

@@ -7,7 +7,7 @@ use diesel::r2d2::{ConnectionManager, Error};
 use r2d2::ManageConnection;
 
 use crate::shield::shielded;
-use crate::synchronize::synchronize;
+use crate::synchronize::{is_in_transaction, synchronize};
 use crate::{marker, protection};
 
 /// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client: a
@@ -22,8 +22,8 @@ const MAX_RESETS: u32 = 36;
 ///
 /// # Cost
 ///
-/// One round trip a checkout where nothing changed, in place of the stock ping; see
-/// [`synchronize`](crate::synchronize) for what a change costs, and a table that somebody creates. Nothing at all with r2d2's
+/// One round trip a checkout where nothing changed, in place of the stock ping. See
+/// [`synchronize`](crate::synchronize) for what it costs where something did. Nothing at all with r2d2's
 /// `test_on_check_out(false)`, which turns the protection at checkout off.
 ///
 /// # Errors
@@ -132,7 +132,10 @@ where
     }
 
     fn has_broken(&self, conn: &mut PgConnection) -> bool {
-        let is_worn = self.is_enabled() && marker::resets(conn).is_some_and(|resets| resets >= MAX_RESETS);
+        // A test transaction is left alone: its data would go with the connection.
+        let is_worn = self.is_enabled()
+            && marker::resets(conn).is_some_and(|resets| resets >= MAX_RESETS)
+            && !is_in_transaction(conn);
         is_worn || shielded("inspecting a connection", || Ok(self.inner.has_broken(conn))).unwrap_or(true)
     }
 }

@@ -127,17 +127,21 @@ impl OidTable {
     /// Adds what was loaded. Where the same server, or a physical replica of it, is known with exactly these types,
     /// its start time is adopted instead: a restart or a switch between replicas resets nothing.
     ///
-    /// What was loaded inside a transaction stays private, if it is not what is known anyway: it is found by its id,
-    /// never by its server.
+    /// What was loaded inside a transaction may be its own doing: where it is not just what is known of that server, it
+    /// stays private, found by its id and never by its server.
     pub(crate) fn insert(&self, snapshot: Snapshot, horizon: Horizon, in_transaction: bool) -> Arc<Watch> {
         let mut state = self.lock();
-        if !in_transaction {
-            state.forget_start(snapshot.server());
-        }
         let hold = (snapshot.server().started, horizon);
-        let watch = match state.twin(&snapshot) {
-            Some(id) => state.adopt(id, hold),
-            None => state.add(snapshot, hold, in_transaction),
+        let twin = state.twin(&snapshot);
+        let watch = if in_transaction {
+            let known = twin.filter(|watch| watch.holds_on(snapshot.server()));
+            known.unwrap_or_else(|| state.add(snapshot, hold, true))
+        } else {
+            state.forget_start(snapshot.server());
+            match twin {
+                Some(watch) => state.adopt(watch.id, hold),
+                None => state.add(snapshot, hold, false),
+            }
         };
         state.evict();
         watch
@@ -188,18 +192,17 @@ impl State {
     }
 
     /// A known snapshot that says the same of a server that looks the same.
-    fn twin(&self, snapshot: &Snapshot) -> Option<SnapshotId> {
+    fn twin(&self, snapshot: &Snapshot) -> Option<Arc<Watch>> {
         self.entries
             .values()
             .filter(|entry| !entry.is_private())
             .map(|entry| &entry.watch)
             .find(|watch| watch.snapshot.is_twin_of(snapshot))
-            .map(|watch| watch.id)
+            .cloned()
     }
 
     fn adopt(&mut self, id: SnapshotId, hold: (Option<PgStart>, Horizon)) -> Arc<Watch> {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.forget_start(hold.0);
             let holds = &mut Arc::make_mut(&mut entry.watch).holds;
             holds.push(hold);
             if holds.len() > MAX_STARTS {
@@ -249,8 +252,9 @@ mod tests {
     use crate::server::tests::server;
     use crate::snapshot::PgType;
 
+    /// Equal to itself whenever it is asked for: settled by no moment.
     fn horizon() -> Horizon {
-        Horizon::first(&sighting(20_000, 700, 700))
+        Horizon::first(&sighting(20_000, 600, 700))
     }
 
     fn snapshot(server: Server, hstore: u32) -> Snapshot {
@@ -303,6 +307,16 @@ mod tests {
         let private = table.insert(snapshot(server(7, 1, 120_022), 16_600), horizon(), true);
         assert_eq!(table.find(private.snapshot.server(), &[]).map(|watch| watch.id), Some(shared.id));
         assert!(table.get(private.id).is_some());
+    }
+
+    #[test]
+    fn a_transaction_does_not_bring_an_outdated_snapshot_back() {
+        let table = OidTable::default();
+        let before = table.insert(snapshot(server(7, 1, 120_022), 16_500), horizon(), false);
+        let after = table.insert(snapshot(server(7, 1, 120_022), 16_600), horizon(), false);
+        let inside = table.insert(snapshot(server(7, 1, 120_022), 16_500), horizon(), true);
+        assert_ne!(inside.id, before.id);
+        assert_eq!(table.find(after.snapshot.server(), &[]).map(|watch| watch.id), Some(after.id));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
+use crate::horizon::push_element_of_this_start;
 use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
 use crate::watch::Watch;
@@ -86,6 +87,7 @@ struct Probe<'a, const LEVEL: u8> {
     text: Text,
     starts: Vec<PgTimestamp>,
     version: i32,
+    database: &'a str,
     oids: &'a [u32],
     names: &'a str,
     settled_oids: Vec<u32>,
@@ -93,16 +95,29 @@ struct Probe<'a, const LEVEL: u8> {
 
 impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
     fn about(watch: Option<&'a Watch>, text: Text) -> Self {
-        match watch {
-            Some(watch) => Probe {
+        let Some(watch) = watch else {
+            return Probe {
                 text,
-                starts: watch.holds.iter().filter_map(|(started, _)| started.map(PgTimestamp)).collect(),
-                version: watch.snapshot.server().version(),
-                oids: watch.snapshot.watched_oids(),
-                names: watch.snapshot.watched_names(),
-                settled_oids: watch.holds.iter().map(|(_, horizon)| horizon.settled_oid).collect(),
-            },
-            None => Probe { text, starts: Vec::new(), version: 0, oids: &[], names: "", settled_oids: Vec::new() },
+                starts: Vec::new(),
+                version: 0,
+                database: "",
+                oids: &[],
+                names: "",
+                settled_oids: Vec::new(),
+            };
+        };
+        let holds = watch.holds.iter();
+        let (starts, settled_oids) = holds
+            .map(|(started, horizon)| (PgTimestamp(started.unwrap_or_default()), horizon.settled_oid()))
+            .unzip();
+        Probe {
+            text,
+            starts,
+            version: watch.snapshot.server().version(),
+            database: watch.snapshot.server().database(),
+            oids: watch.snapshot.watched_oids(),
+            names: watch.snapshot.watched_names(),
+            settled_oids,
         }
     }
 }
@@ -148,6 +163,8 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
     /// A type's name as `regtype` shows it changes with a rename, a re-creation (a bare number), `SET SCHEMA`, and
     /// where another type shadows it in the search path (it is shown with its schema).
     fn push_comparison_of_types<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>, level: Level) -> QueryResult<()> {
+        out.push_sql(" AND pg_catalog.current_database()::pg_catalog.text = ");
+        out.push_bind_param::<sql_types::Text, _>(self.database)?;
         out.push_sql(" AND ");
         out.push_bind_param::<Array<Oid>, _>(self.oids)?;
         out.push_sql("::pg_catalog.regtype[]::pg_catalog.text = ");
@@ -155,15 +172,8 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
         // NULL anywhere is "not the same".
         out.push_sql(") IS NOT TRUE THEN ");
         out.push_sql(server::identity_fields(level));
-        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) IS DISTINCT FROM (");
-        out.push_bind_param::<Array<Oid>, _>(&self.settled_oids)?;
-        if level == Level::Identified {
-            out.push_sql(")[pg_catalog.array_position(");
-            out.push_bind_param::<Array<Timestamptz>, _>(&self.starts)?;
-            out.push_sql(", pg_catalog.pg_postmaster_start_time())]");
-        } else {
-            out.push_sql(")[1]");
-        }
+        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) IS DISTINCT FROM ");
+        push_element_of_this_start(out, &self.settled_oids, &self.starts, level)?;
         out.push_sql(" THEN '{}'::pg_catalog.text[] END");
         Ok(())
     }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Bool, Oid, Text};
 
-use crate::horizon::{Horizon, SIGHTING, SightingRow, SightingSqlType, TYPES, counter_is_behind};
+use crate::horizon::{Horizon, NEXT_XID, NO_NEXT_XID, SIGHTING, SightingRow, SightingSqlType, TYPES};
 use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
 
@@ -68,9 +68,13 @@ impl Snapshot {
 }
 
 /// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then.
-pub(crate) fn load(conn: &mut PgConnection, level: Level) -> QueryResult<Option<(Snapshot, Horizon)>> {
+pub(crate) fn load(
+    conn: &mut PgConnection,
+    level: Level,
+    in_transaction: bool,
+) -> QueryResult<Option<(Snapshot, Horizon)>> {
     COUNTERS.catalog_loads.increment();
-    let (server, types, names, sighting) = Load(level).get_result::<Row>(conn)?;
+    let (server, types, names, sighting) = Load { level, in_transaction }.get_result::<Row>(conn)?;
     let (watched_names, consistent) = names;
     if !consistent {
         return Ok(None);
@@ -104,7 +108,10 @@ const NAMES: &str = "ARRAY(SELECT oid FROM types ORDER BY oid)::pg_catalog.regty
 const NAMES_WITH_ARRAYS: &str = "(ARRAY(SELECT oid FROM types ORDER BY oid) \
      || ARRAY(SELECT typarray FROM types WHERE typarray <> 0 ORDER BY oid))::pg_catalog.regtype[]::pg_catalog.text";
 
-struct Load(Level);
+struct Load {
+    level: Level,
+    in_transaction: bool,
+}
 
 type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
 type Row = (Vec<String>, TypeArrays, (String, bool), SightingRow);
@@ -132,15 +139,15 @@ impl QueryFragment<Pg> for Load {
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
         out.push_sql(TYPES);
         out.push_sql("SELECT ");
-        out.push_sql(server::identity_fields(self.0));
+        out.push_sql(server::identity_fields(self.level));
         out.push_sql(TYPE_ARRAYS);
         out.push_sql(", ");
-        out.push_sql(if self.0 == Level::Identified { NAMES } else { NAMES_WITH_ARRAYS });
+        out.push_sql(if self.level == Level::Identified { NAMES } else { NAMES_WITH_ARRAYS });
         out.push_sql(", ");
         out.push_sql(CONSISTENT);
         out.push_sql(", ");
         out.push_sql(SIGHTING);
-        out.push_sql(counter_is_behind(self.0));
+        out.push_sql(if self.in_transaction { NO_NEXT_XID } else { NEXT_XID });
         Ok(())
     }
 }

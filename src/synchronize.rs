@@ -41,10 +41,10 @@ const MAX_CATCH_UPS: usize = 3;
 /// # Cost
 ///
 /// One round trip where nothing changed. A second one where a table or a type was created since somebody last asked,
-/// and as long as transactions are open that were open then. After a change, and for a new connection, three or four in
-/// all, of which one reads the catalog for the first connection of the process. Inside a transaction each of them is
-/// wrapped in a savepoint, which costs two more. Preparing a statement is a round trip of its own, as for any query of
-/// Diesel's.
+/// as long as transactions are open that were open then, and once a minute for the process. After a change, and for a
+/// new connection, three or four in all, of which one reads the catalog for the first connection of the process. Inside
+/// a transaction each of them is wrapped in a savepoint, which costs two more. Preparing a statement is a round trip of
+/// its own, as for any query of Diesel's.
 ///
 /// # Errors
 ///
@@ -55,8 +55,9 @@ const MAX_CATCH_UPS: usize = 3;
 /// # What is compared
 ///
 /// Base types, domains, enums, ranges, multiranges and stand-alone composites of the database. Not the row types of
-/// tables, nor, before PostgreSQL 14, domains over arrays: Diesel finds these by itself, and they are forgotten when
-/// anything else changes, but not when they alone are re-created.
+/// tables, base types with an `ELEMENT`, nor, before PostgreSQL 14, domains over arrays: Diesel finds these by itself,
+/// and they are forgotten when anything else changes, but not when they alone are re-created. Where a type moves from
+/// one schema of the search path to another and keeps its name, its old schema-qualified name is still known.
 ///
 /// Diesel must know of an open transaction: one that was begun with a raw `BEGIN` in `batch_execute` gets no savepoint,
 /// and a failing probe aborts it.
@@ -181,12 +182,13 @@ fn verify(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<V
         Answer::Other(server) => return Ok(Verdict::Differs(server)),
         Answer::Grown => {}
     }
-    let (sighting, server) = horizon::look(conn, level)?;
+    let in_transaction = is_in_transaction(conn);
+    let (sighting, server) = horizon::look(conn, watch, level, in_transaction)?;
     let known_types = i64::try_from(watch.snapshot.types().len()).unwrap_or(i64::MAX);
     // The probe has compared the names. Only the server can be another one by now.
     match watch.horizon_on(&server).filter(|_| watch.snapshot.server().is_same_database(&server)) {
         Some(horizon) if sighting.types == known_types => {
-            if !is_in_transaction(conn) {
+            if !in_transaction {
                 OID_TABLE.advance(watch.id, &server, horizon.after(&sighting));
             }
             Ok(Verdict::Holds)
@@ -200,7 +202,7 @@ fn verify(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<V
 fn look_up(
     conn: &mut PgConnection,
     mut server: Server,
-    mut level: Level,
+    level: Level,
     known: Option<&Watch>,
 ) -> QueryResult<Option<Arc<Watch>>> {
     let in_transaction = is_in_transaction(conn);
@@ -218,21 +220,12 @@ fn look_up(
         };
         let candidate = match claim {
             Claim::Known(candidate) => candidate,
-            Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, level)) {
+            Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, level, in_transaction)) {
                 Ok(Some((snapshot, horizon))) => {
-                    if !snapshot.server().is_identified() {
-                        warn_that_identity_is_refused();
-                    }
                     return Ok(Some(OID_TABLE.insert(snapshot, horizon, in_transaction)));
                 }
                 Ok(None) => continue,
                 Err(error) if !is_alive(conn, &error) => return Err(error),
-                Err(error) if level == Level::Identified => {
-                    // It may be one of the functions that only this level needs.
-                    log::debug!("the server's types could not be read: {error}");
-                    level = Level::Unidentified;
-                    continue;
-                }
                 Err(error) => {
                     warn_that_catalog_is_refused(&error);
                     return Ok(None);
@@ -270,7 +263,7 @@ fn guarded<T>(
     if is_in_transaction(conn) { conn.transaction(question) } else { question(conn) }
 }
 
-fn is_in_transaction(conn: &mut PgConnection) -> bool {
+pub(crate) fn is_in_transaction(conn: &mut PgConnection) -> bool {
     matches!(transaction_status(conn), TransactionManagerStatus::Valid(status) if status.transaction_depth().is_some())
 }
 
@@ -298,9 +291,8 @@ fn warn_that_identity_is_refused() {
     if !WARNED.swap(true, Ordering::Relaxed) {
         log::warn!(
             "this role could not ask the server who it is, so servers are told apart by their types alone, which \
-             costs more in every checkout; to mend it, GRANT EXECUTE ON FUNCTION \
-             pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_control_system(), \
-             pg_catalog.pg_control_checkpoint() to it"
+             knows less; to mend it, GRANT EXECUTE ON FUNCTION pg_catalog.pg_postmaster_start_time(), \
+             pg_catalog.pg_control_system() to it"
         );
     }
 }

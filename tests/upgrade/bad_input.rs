@@ -111,8 +111,7 @@ fn revoked_identity_functions_cost_one_warning_and_no_protection() {
         upgrade
             .run_on(
                 server,
-                "REVOKE EXECUTE ON FUNCTION pg_postmaster_start_time(), pg_control_system(),
-                     pg_control_checkpoint() FROM PUBLIC",
+                "REVOKE EXECUTE ON FUNCTION pg_postmaster_start_time(), pg_control_system() FROM PUBLIC",
             )
             .expect("a role that may not ask who the server is");
     }
@@ -131,7 +130,7 @@ fn one_revoked_function_is_enough_to_fall_back() {
     let role = "hot_upgrade_limited";
     let upgrade = upgrade_for(role);
     for server in [upgrade.old, upgrade.new] {
-        let revoke = "REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM PUBLIC";
+        let revoke = "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC";
         upgrade.run_on(server, revoke).expect("one function less");
     }
     let url = upgrade.url().replace("postgres@", &format!("{role}@"));

@@ -116,6 +116,22 @@ fn a_type_of_a_transaction_that_was_open_at_the_first_look_is_watched_once_it_co
 }
 
 #[test]
+fn a_transaction_with_a_later_id_than_any_that_ended_counts_as_open_too() {
+    let upgrade = upgrade();
+    let url = upgrade.old.url(&upgrade.database);
+    let connect = || PgConnection::establish(&url).expect("a connection");
+    let (mut earlier, mut later, mut conn) = (connect(), connect(), connect());
+    earlier.batch_execute("BEGIN; SELECT txid_current()").expect("a smaller transaction id");
+    later.batch_execute("BEGIN; CREATE TYPE late AS ENUM ('x')").expect("a larger one, and a type");
+    earlier.batch_execute("CREATE TABLE bystander (id int); COMMIT").expect("a larger OID");
+
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    later.batch_execute("COMMIT").expect("a commit");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))), "the type is there now");
+}
+
+#[test]
 fn what_a_transaction_saw_of_itself_is_forgotten_when_it_is_rolled_back() {
     let upgrade = upgrade();
     let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
