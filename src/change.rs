@@ -124,25 +124,50 @@ impl Change {
         &self.missing
     }
 
-    /// Another search path on the same database is the doing of one connection, not of the server.
-    fn concerns_the_server(&self) -> bool {
-        !self.from.is_same_database(&self.to) || self.from.has_search_path_of(&self.to)
+    /// Should anybody be told? Another search path on the same database is the doing of one connection; and where
+    /// types were only added, nothing that was known is wrong.
+    fn is_news(&self) -> bool {
+        let is_other_server = !self.from.is_same_database(&self.to);
+        let is_loss = !self.moved.is_empty() || !self.missing.is_empty();
+        is_other_server || is_loss && self.from.has_search_path_of(&self.to)
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.from.is_same_database(&self.to) {
+        if !self.from.is_same_database(&self.to) {
+            write!(f, "the server changed from {} to {}", self.from, self.to)?;
+        } else if self.from.has_search_path_of(&self.to) {
             write!(f, "types changed on {}", self.to)?;
         } else {
-            write!(f, "the server changed from {} to {}", self.from, self.to)?;
+            write!(f, "the search path changed on {}", self.to)?;
         }
-        write!(f, ": {} types moved", self.moved.len())?;
-        for (index, name) in self.missing.iter().enumerate() {
-            write!(f, "{}{name}", if index == 0 { ", missing: " } else { ", " })?;
-        }
-        Ok(())
+        let plural = if self.moved.len() == 1 { "" } else { "s" };
+        write!(f, ": {} type{plural} moved", self.moved.len())?;
+        write_names(f, " (", self.moved.iter().map(MovedType::name), ")")?;
+        write_names(f, ", missing: ", self.missing.iter(), "")
     }
+}
+
+/// More names don't help in a log.
+const MAX_NAMES: usize = 10;
+
+fn write_names<'a>(
+    f: &mut fmt::Formatter<'_>,
+    before: &str,
+    names: impl ExactSizeIterator<Item = &'a TypeName>,
+    after: &str,
+) -> fmt::Result {
+    let more = names.len().saturating_sub(MAX_NAMES);
+    if names.len() == 0 {
+        return Ok(());
+    }
+    let shown: Vec<_> = names.take(MAX_NAMES).map(TypeName::to_string).collect();
+    write!(f, "{before}{}", shown.join(", "))?;
+    if more > 0 {
+        write!(f, " and {more} more")?;
+    }
+    f.write_str(after)
 }
 
 type Observer = Arc<dyn Fn(&Change) + Send + Sync>;
@@ -152,7 +177,9 @@ lazy_static! {
     static ref NOTICED: Mutex<Noticed> = Mutex::default();
 }
 
-/// Calls `observer` once for each change of a server that this process notices, however many connections it concerns.
+/// Calls `observer` once for each change that this process notices, however many connections it concerns: of a server,
+/// or of types on one server that moved or are missing. Types that were only added are no change in this sense, nor is
+/// another search path.
 ///
 /// Use it to drop caches of your own, or to page somebody. It runs on the thread that noticed, between the pool's
 /// taking a connection and handing it out, with no lock of this crate held: be quick, and don't take another
@@ -160,7 +187,8 @@ lazy_static! {
 ///
 /// ```
 /// diesel_postgres_hot_upgrade::on_change(|change| {
-///     eprintln!("PostgreSQL was replaced: {} -> {}", change.from().version(), change.to().version());
+///     // Such as: the server changed from PostgreSQL 10.23 (system …), database "app" to PostgreSQL 12.22 …
+///     eprintln!("{change}");
 /// });
 /// ```
 pub fn on_change(observer: impl Fn(&Change) + Send + Sync + 'static) {
@@ -173,7 +201,7 @@ pub(crate) fn notice(from: &Watch, to: &Watch) -> Arc<Change> {
     log::debug!("a connection was reset: {}", news.change);
     // What a transaction did to itself is no news to anyone.
     let is_private = from.is_private || to.is_private;
-    if news.is_new && !is_private && news.change.concerns_the_server() {
+    if news.is_new && !is_private && news.change.is_news() {
         COUNTERS.changes.increment();
         if news.is_quiet {
             log::debug!("again: {}", news.change);
@@ -282,7 +310,7 @@ mod tests {
         assert_eq!(
             change.to_string(),
             "the server changed from PostgreSQL 10.23 (system 7), database \"app\" to PostgreSQL 12.22 (system 8), \
-             database \"app\": 2 types moved, missing: public.gone"
+             database \"app\": 2 types moved (public.citext, public.hstore), missing: public.gone"
         );
     }
 

@@ -37,10 +37,11 @@ enum Setting {
 
 impl From<Option<String>> for Setting {
     fn from(value: Option<String>) -> Self {
-        match value.as_deref().map(str::trim) {
-            Some("off" | "OFF" | "0" | "false") => Setting::Off,
-            None | Some("" | "on" | "ON" | "1" | "true") => Setting::On,
-            Some(other) => Setting::Unclear(other.to_owned()),
+        let value = value.unwrap_or_default().trim().to_ascii_lowercase();
+        match value.as_str() {
+            "off" | "0" | "false" | "no" => Setting::Off,
+            "" | "on" | "1" | "true" | "yes" => Setting::On,
+            _ => Setting::Unclear(value),
         }
     }
 }
@@ -51,10 +52,10 @@ mod tests {
 
     #[test]
     fn only_a_clear_word_turns_the_protection_off() {
-        for off in ["off", "OFF", "0", "false", " off "] {
+        for off in ["off", "OFF", "Off", "0", "False", "no", " off "] {
             assert_eq!(Setting::from(Some(off.to_owned())), Setting::Off, "{off:?}");
         }
-        for on in [None, Some(""), Some("on"), Some("1")] {
+        for on in [None, Some(""), Some("on"), Some("1"), Some("Yes")] {
             assert_eq!(Setting::from(on.map(str::to_owned)), Setting::On, "{on:?}");
         }
         for unclear in ["of", "disabled?"] {

@@ -46,7 +46,7 @@ impl Stats {
         self.probes
     }
 
-    /// Changes of a server or its types that were noticed, each counted once however many connections it concerned.
+    /// Changes of which [`on_change`](crate::on_change) told, each counted once however many connections it concerned.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes
@@ -72,7 +72,7 @@ impl Stats {
 /// let before = diesel_postgres_hot_upgrade::stats();
 /// // … serve requests …
 /// let after = diesel_postgres_hot_upgrade::stats();
-/// println!("{} checkouts verified", after.probes() - before.probes());
+/// println!("{} probes, {} changes", after.probes() - before.probes(), after.changes() - before.changes());
 /// ```
 #[must_use]
 pub fn stats() -> Stats {

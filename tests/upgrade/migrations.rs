@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
-use fixture::{Upgrade, migrate_in_order};
+use fixture::{Upgrade, drop_database, migrate_in_order};
 use testbed::{Cluster, PgBouncerConfig};
 
 fn oid(server: &Cluster, database: &str, name: &str) -> u32 {
@@ -31,6 +31,7 @@ fn a_setting_overrides_the_order() {
     server.create_database(&database).expect("a database");
     migrate_in_order(&server.url(&database), "hstore,citext").expect("migrations");
     assert!(starts_with_hstore(server, &database));
+    drop_database(server, &database);
 }
 
 #[test]
@@ -40,6 +41,7 @@ fn an_order_that_is_none_is_refused() {
     server.create_database(&database).expect("a database");
     let refused = migrate_in_order(&server.url(&database), "hstore").expect_err("half an order").to_string();
     assert!(refused.contains("hot_upgrade.extension_order"), "{refused}");
+    drop_database(server, &database);
 }
 
 #[test]
