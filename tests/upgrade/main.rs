@@ -1,4 +1,4 @@
-//! Scenarios on real servers, each with the stock `ConnectionManager` as the control that must fail.
+//! Scenarios on real servers. Where one is switched, the stock `ConnectionManager` is the control that must fail.
 
 mod bad_input;
 mod collision;
