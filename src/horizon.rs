@@ -59,7 +59,7 @@ impl Horizon {
     }
 
     /// While this is the largest OID there is, there is nothing new. 0, which no type has, where that can't be said.
-    pub(crate) fn settled_oid(self) -> u32 {
+    pub(crate) fn settled_oid(&self) -> u32 {
         match self.settled {
             Some(settled) if settled.elapsed() < LAPSE => self.newest_oid,
             _ => 0,
@@ -74,11 +74,7 @@ pub(crate) fn look(
     level: Level,
     in_transaction: bool,
 ) -> QueryResult<(Sighting, Server)> {
-    let (starts, newest_oids) = watch
-        .holds
-        .iter()
-        .map(|(started, horizon)| (PgTimestamp(started.unwrap_or_default()), horizon.newest_oid))
-        .unzip();
+    let (starts, newest_oids) = watch.by_start(|horizon| horizon.newest_oid);
     let look = Look { starts, newest_oids, level, in_transaction };
     let (sighting, server) = look.get_result::<(SightingRow, Vec<String>)>(conn)?;
     Ok((sighting.into(), Server::from_fields(server)?))

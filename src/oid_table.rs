@@ -49,7 +49,7 @@ impl Entry {
         self.watch.is_private
     }
 
-    /// Is there something to remove? Cheap to ask: a removal clones what others hold.
+    /// Looks before it removes: `make_mut` clones what connections hold at this moment.
     fn forget_start(&mut self, started: Option<PgStart>) {
         if self.watch.holds.iter().any(|(known, _)| *known == started) {
             Arc::make_mut(&mut self.watch).holds.retain(|(known, _)| *known != started);

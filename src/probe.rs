@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
-use crate::horizon::push_element_of_this_start;
+use crate::horizon::{Horizon, push_element_of_this_start};
 use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
 use crate::watch::Watch;
@@ -106,10 +106,7 @@ impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
                 settled_oids: Vec::new(),
             };
         };
-        let holds = watch.holds.iter();
-        let (starts, settled_oids) = holds
-            .map(|(started, horizon)| (PgTimestamp(started.unwrap_or_default()), horizon.settled_oid()))
-            .unzip();
+        let (starts, settled_oids) = watch.by_start(Horizon::settled_oid);
         Probe {
             text,
             starts,

@@ -3,6 +3,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use diesel::data_types::PgTimestamp;
+
 use crate::horizon::Horizon;
 use crate::server::{PgStart, Server};
 use crate::snapshot::Snapshot;
@@ -38,6 +40,12 @@ impl Watch {
     /// Is `server` one of those that the snapshot was seen on?
     pub(crate) fn holds_on(&self, server: &Server) -> bool {
         self.snapshot.server().looks_like(server) && self.horizon_on(server).is_some()
+    }
+
+    /// The starts, and an OID of each one's horizon, in the same order. (A server that tells no start is the only one.)
+    pub(crate) fn by_start(&self, oid: impl Fn(&Horizon) -> u32) -> (Vec<PgTimestamp>, Vec<u32>) {
+        let holds = self.holds.iter();
+        holds.map(|(started, horizon)| (PgTimestamp(started.unwrap_or_default()), oid(horizon))).unzip()
     }
 
     pub(crate) fn horizon_on(&self, server: &Server) -> Option<Horizon> {

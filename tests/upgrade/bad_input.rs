@@ -12,7 +12,7 @@ use log::Level;
 use testbed::{Cluster, PgBouncerConfig};
 
 use crate::events::{logged, record_log};
-use crate::pools::{NOTHING_WRONG, hot_pool, use_every_connection};
+use crate::pools::{NOTHING_WRONG, hot_pool, upgrade, use_every_connection};
 
 fn impatient_pool(url: &str) -> Result<Pool<HotUpgradeManager>, String> {
     Pool::builder()
@@ -176,7 +176,7 @@ impl CustomizeConnection<PgConnection, Error> for Moody {
 
 #[test]
 fn a_customizer_that_panics_or_errs_costs_no_slot() {
-    let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
+    let upgrade = upgrade();
     let pool = crate::pools::builder(6)
         .connection_customizer(Box::new(HotUpgradeCustomizer::wrap(Box::<Moody>::default())))
         .build(HotUpgradeManager::new(upgrade.url()))
@@ -213,7 +213,7 @@ impl ManageConnection for Fragile {
 
 #[test]
 fn a_wrapped_manager_keeps_its_own_check_and_its_panic_costs_no_slot() {
-    let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
+    let upgrade = upgrade();
     let inner = Fragile { inner: diesel::r2d2::ConnectionManager::new(upgrade.url()), checks: 0.into() };
     let pool = crate::pools::builder(3)
         .connection_customizer(Box::new(HotUpgradeCustomizer::new()))

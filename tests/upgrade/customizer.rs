@@ -8,15 +8,10 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error};
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
-use fixture::{Upgrade, write_and_read_back};
-use testbed::PgBouncerConfig;
+use fixture::write_and_read_back;
 
 use crate::events::Counter;
-use crate::pools::{NOTHING_WRONG, builder, stock_pool, use_every_connection};
-
-fn upgrade() -> Upgrade {
-    Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler")
-}
+use crate::pools::{NOTHING_WRONG, builder, stock_pool, upgrade, use_every_connection};
 
 #[test]
 fn a_new_connection_makes_no_lookup_of_its_own() {

@@ -4,14 +4,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use diesel::connection::CacheSize;
-use fixture::Upgrade;
-use testbed::{Forwarder, PgBouncerConfig};
+use testbed::Forwarder;
 
-use crate::pools::{NOTHING_WRONG, hot_pool, stock_pool, use_every_connection};
+use crate::pools::{NOTHING_WRONG, hot_pool, stock_pool, upgrade, use_every_connection};
 
 #[test]
 fn a_switch_behind_pgbouncer_is_noticed_though_the_handshake_still_names_the_old_version() {
-    let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
+    let upgrade = upgrade();
     let forwarder = Forwarder::start(upgrade.old.address()).expect("a forwarder");
     let mut through_forwarder = upgrade.old.target(&upgrade.database);
     through_forwarder.address = forwarder.address();

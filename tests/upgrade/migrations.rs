@@ -2,8 +2,10 @@
 
 use diesel::prelude::*;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
-use fixture::{Upgrade, drop_database, migrate_in_order};
-use testbed::{Cluster, PgBouncerConfig};
+use fixture::{drop_database, migrate_in_order};
+use testbed::Cluster;
+
+use crate::pools::upgrade;
 
 fn oid(server: &Cluster, database: &str, name: &str) -> u32 {
     let mut client = server.client(database).expect("a server");
@@ -16,7 +18,7 @@ fn starts_with_hstore(server: &Cluster, database: &str) -> bool {
 
 #[test]
 fn hstore_and_citext_have_other_oids_on_the_other_server() {
-    let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
+    let upgrade = upgrade();
     for name in ["hstore", "citext"] {
         assert_ne!(oid(upgrade.old, &upgrade.database, name), oid(upgrade.new, &upgrade.database, name), "{name}");
     }
@@ -46,7 +48,7 @@ fn an_order_that_is_none_is_refused() {
 
 #[test]
 fn migrations_go_up_and_down_and_up_again_on_both_servers() {
-    let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
+    let upgrade = upgrade();
     for server in [upgrade.old, upgrade.new] {
         let mut conn = PgConnection::establish(&server.url(&upgrade.database)).expect("a connection");
         let migrations = || FileBasedMigrations::find_migrations_directory().expect("the project's migrations");

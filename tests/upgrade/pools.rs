@@ -10,9 +10,16 @@ use diesel::r2d2::{
     ConnectionManager, CustomizeConnection, Error, ManageConnection, NopConnectionCustomizer, Pool,
 };
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
+use fixture::Upgrade;
+use testbed::PgBouncerConfig;
 
 pub(crate) type StockPool = Pool<ConnectionManager<PgConnection>>;
 pub(crate) type HotPool = Pool<HotUpgradeManager>;
+
+/// Two servers with the default PgBouncer in front.
+pub(crate) fn upgrade() -> Upgrade {
+    Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler")
+}
 
 pub(crate) const NOTHING_WRONG: &[String] = &[];
 

@@ -3,15 +3,10 @@
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, Outcome, synchronize};
-use fixture::{Upgrade, write_and_read_back};
-use testbed::PgBouncerConfig;
+use fixture::write_and_read_back;
 
 use crate::events::Counter;
-use crate::pools::{NOTHING_WRONG, builder, hot_pool, use_every_connection};
-
-fn upgrade() -> Upgrade {
-    Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler")
-}
+use crate::pools::{NOTHING_WRONG, builder, hot_pool, upgrade, use_every_connection};
 
 /// How many statements went into the statement cache while the fixture's types were used: Diesel keeps one of the two.
 fn newly_cached(conn: &mut PgConnection, counter: &Counter, number: u64) -> usize {

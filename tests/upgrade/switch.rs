@@ -6,7 +6,7 @@ use diesel_postgres_hot_upgrade::{Outcome, synchronize};
 use fixture::{Upgrade, migrate, migrate_in_order, write_and_read_back};
 use testbed::{Cluster, PgBouncer, PgBouncerConfig, Release};
 
-use crate::pools::{NOTHING_WRONG, hot_pool, stock_pool, use_every_connection};
+use crate::pools::{NOTHING_WRONG, hot_pool, stock_pool, upgrade, use_every_connection};
 
 /// 10 to 12, back, and there again, with a pool of eight that stays open.
 fn every_connection_survives(config: PgBouncerConfig, cache: CacheSize) {
@@ -50,7 +50,7 @@ fn every_connection_survives_behind_a_pgbouncer_without_prepared_statements() {
 
 #[test]
 fn another_cluster_of_the_same_version_is_noticed() {
-    let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
+    let upgrade = upgrade();
     let sibling = Cluster::start(12).expect("another server of the same version");
     sibling.create_database(&upgrade.database).expect("a database");
     migrate_in_order(&sibling.url(&upgrade.database), "hstore,citext").expect("migrations");

@@ -5,14 +5,9 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, ManageConnection, Pool, TestCustomizer};
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, Outcome, synchronize};
-use fixture::{Upgrade, documents, write_and_read_back};
-use testbed::PgBouncerConfig;
+use fixture::{documents, write_and_read_back};
 
-use crate::pools::builder;
-
-fn upgrade() -> Upgrade {
-    Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler")
-}
+use crate::pools::{builder, upgrade};
 
 /// Writes a document, makes the next check's own prepared statement fail, and counts documents on the next checkout.
 fn documents_after_a_failing_check<M>(pool: &Pool<M>) -> i64

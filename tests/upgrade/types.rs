@@ -4,16 +4,11 @@ use diesel::connection::CacheSize;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_postgres_hot_upgrade::{Outcome, synchronize};
-use fixture::{Document, Upgrade, count_titled, documents, insert, write_and_read_back};
+use fixture::{Document, count_titled, documents, insert, write_and_read_back};
 use log::Level;
-use testbed::PgBouncerConfig;
 
 use crate::events::{logged, record_log};
-use crate::pools::{hot_pool, stock_pool};
-
-fn upgrade() -> Upgrade {
-    Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler")
-}
+use crate::pools::{hot_pool, stock_pool, upgrade};
 
 const RECREATE_ENUM: &str = "ALTER TYPE document_status RENAME TO outgoing;
     CREATE TYPE document_status AS ENUM ('draft', 'published', 'archived');
