@@ -4,14 +4,21 @@ use std::{
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use crate::Error;
+use crate::{
+    Error,
+    relay::{Delay, Relay},
+};
 
-/// An address of 127.0.0.1 that stays while what is behind it changes.
+const TWIN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const PORT_ATTEMPTS: u32 = 20;
+
+/// A local address that stays while what is behind it changes.
 #[derive(Debug)]
 pub struct Forwarder {
     address: SocketAddr,
@@ -24,6 +31,8 @@ struct Shared {
     state: Mutex<State>,
     closed: Condvar,
     accepted: AtomicUsize,
+    round_trips: AtomicUsize,
+    delay: Delay,
 }
 
 #[derive(Debug)]
@@ -43,17 +52,21 @@ struct Connection {
 }
 
 impl Forwarder {
-    /// Starts forwarding to `target`.
+    /// Starts forwarding to `target` from a port of 127.0.0.1.
     pub fn start(target: SocketAddr) -> Result<Forwarder, Error> {
-        let failed = |action| Error::file(action, "a port of 127.0.0.1");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on"))?;
-        let address = listener.local_addr().map_err(failed("ask for"))?;
-        let state = State { target: Some(target), generation: 0, connections: HashMap::new() };
-        let state = Mutex::new(state);
-        let shared = Arc::new(Shared { state, closed: Condvar::new(), accepted: AtomicUsize::new(0) });
-        let accepting = shared.clone();
-        let acceptor = Some(thread::spawn(move || accepting.accept(&listener)));
-        Ok(Forwarder { address, shared, acceptor })
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), target)
+    }
+
+    /// Starts forwarding from one and the same port of 127.0.0.1 and 127.0.0.2, to a target each.
+    pub fn start_twins(targets: [SocketAddr; 2]) -> Result<[Forwarder; 2], Error> {
+        let mut attempt = 1;
+        loop {
+            let first = Self::start(targets[0])?;
+            match TcpListener::bind((TWIN, first.address.port())) {
+                Err(error) if attempt < PORT_ATTEMPTS && error.kind() == io::ErrorKind::AddrInUse => attempt += 1,
+                second => return Ok([first, Self::on(second, targets[1])?]),
+            }
+        }
     }
 
     /// Where clients connect.
@@ -71,6 +84,28 @@ impl Forwarder {
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
+
+    /// How many times a client sent something after its server had last sent, over all connections since the start. A
+    /// connection begins with such a turn, and the farewell of a client that disconnects is one.
+    pub fn round_trips(&self) -> usize {
+        self.shared.round_trips.load(Ordering::SeqCst)
+    }
+
+    /// Passes on everything that arrives from now on, in both directions, this long after it arrived. Zero, the
+    /// default, is no delay; connecting is not delayed.
+    pub fn delay(&self, each_way: Duration) {
+        self.shared.delay.set(each_way);
+    }
+
+    fn on(listener: io::Result<TcpListener>, target: SocketAddr) -> Result<Forwarder, Error> {
+        let failed = |action| Error::file(action, "a local port");
+        let listener = listener.map_err(failed("listen on"))?;
+        let address = listener.local_addr().map_err(failed("ask for"))?;
+        let shared = Arc::new(Shared::new(target));
+        let accepting = shared.clone();
+        let acceptor = Some(thread::spawn(move || accepting.accept(&listener)));
+        Ok(Forwarder { address, shared, acceptor })
+    }
 }
 
 impl Drop for Forwarder {
@@ -85,6 +120,17 @@ impl Drop for Forwarder {
 }
 
 impl Shared {
+    fn new(target: SocketAddr) -> Shared {
+        let state = State { target: Some(target), generation: 0, connections: HashMap::new() };
+        Shared {
+            state: Mutex::new(state),
+            closed: Condvar::new(),
+            accepted: AtomicUsize::new(0),
+            round_trips: AtomicUsize::new(0),
+            delay: Delay::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,9 +164,19 @@ impl Shared {
 
     fn forward(&self, number: usize, client: TcpStream) -> io::Result<()> {
         let Some((to_server, to_client)) = self.open(number, &client)? else { return Ok(()) };
+        let request = Relay { from: &client, to: &to_server, delay: &self.delay };
+        let answer = Relay { from: &to_client, to: &client, delay: &self.delay };
+        let is_turn_of_client = AtomicBool::new(true);
+        let client_sent = || {
+            if is_turn_of_client.swap(false, Ordering::SeqCst) {
+                self.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        // Before the client gets the answer, or its next request could come first.
+        let server_sends = || is_turn_of_client.store(true, Ordering::SeqCst);
         thread::scope(|scope| {
-            scope.spawn(|| copy(&client, &to_server));
-            copy(&to_client, &client);
+            scope.spawn(|| request.run(client_sent, || ()));
+            answer.run(|| (), server_sends);
         });
         drop((client, to_server, to_client));
         self.lock().connections.remove(&number);
@@ -158,12 +214,4 @@ impl Connection {
         let _ = self.client.shutdown(Shutdown::Both);
         let _ = self.server.shutdown(Shutdown::Both);
     }
-}
-
-/// Copies until the end, and passes the end on.
-fn copy(mut from: &TcpStream, mut to: &TcpStream) {
-    if io::copy(&mut from, &mut to).is_err() {
-        let _ = from.shutdown(Shutdown::Both);
-    }
-    let _ = to.shutdown(Shutdown::Write);
 }

@@ -28,6 +28,7 @@ mod installation;
 mod npm;
 mod pgbouncer;
 mod port;
+mod relay;
 mod release;
 mod server;
 mod sources;

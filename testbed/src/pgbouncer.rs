@@ -85,6 +85,13 @@ impl PgBouncer {
         moved.and(resumed.map(drop))
     }
 
+    /// Does PgBouncer hold back what is new on that database, for a switch?
+    pub fn is_paused(&self, database: &str) -> Result<bool, Error> {
+        let answer = self.console("SHOW DATABASES")?;
+        let row = rows(&answer).find(|row| row.get("name") == Some(database));
+        Ok(row.is_some_and(|row| row.get("paused") == Some("1")))
+    }
+
     /// A URL of the user `postgres`.
     pub fn url(&self, database: &str) -> String {
         match &self.kind {
@@ -145,18 +152,25 @@ impl PgBouncer {
         Ok(())
     }
 
-    /// Waits until no server connection of the database is logging in. PAUSE cuts such a login off and takes it for a
-    /// failed one, and then drops every client for `server_login_retry` (15 s).
+    /// Waits until no server connection of the database is logging in, nor about to: PAUSE cuts such a login off and
+    /// takes it for a failed one, and then no other is tried for `server_login_retry` (15 s), and clients are dropped.
     fn await_logins(&self, database: &str) -> Result<(), Error> {
         let deadline = Instant::now() + LOGIN_DEADLINE;
         loop {
             let answer = self.console("SHOW POOLS")?;
             let mut pools = rows(&answer).filter(|row| row.get("database") == Some(database));
-            if pools.all(|row| row.get("sv_login") == Some("0")) || Instant::now() > deadline {
+            if pools.all(|row| self.is_settled(row)) || Instant::now() > deadline {
                 return Ok(());
             }
             thread::sleep(LOGIN_POLL);
         }
+    }
+
+    /// A client that waits while there is room for another server connection lets PgBouncer open one.
+    fn is_settled(&self, pool: &SimpleQueryRow) -> bool {
+        let count = |name| pool.get(name).and_then(|count| count.parse().ok()).unwrap_or(0_u32);
+        let servers: u32 = ["sv_active", "sv_idle", "sv_used", "sv_tested"].into_iter().map(count).sum();
+        count("sv_login") == 0 && (count("cl_waiting") == 0 || servers >= self.config.default_pool_size)
     }
 
     /// PgBouncer does not answer RELOAD with what it could not read.
@@ -164,7 +178,7 @@ impl PgBouncer {
         let answer = self.console("SHOW DATABASES")?;
         let row = rows(&answer).find(|row| row.get("name") == Some(database));
         let found = row.map(|row| ["host", "port", "database"].map(|name| row.get(name).unwrap_or_default()));
-        let (host, port) = (to.address.ip().to_string(), to.address.port().to_string());
+        let (host, port) = (to.hosts(), to.address.port().to_string());
         if found == Some([&host, &port, &to.database]) {
             return Ok(());
         }

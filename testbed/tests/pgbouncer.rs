@@ -3,19 +3,27 @@
 use std::{thread, time::Duration};
 
 use postgres::{Client, NoTls, SimpleQueryMessage};
-use testbed::{Cluster, PgBouncer, PgBouncerConfig, Release, Target};
+use testbed::{Cluster, Forwarder, PgBouncer, PgBouncerConfig, Release, Target};
 
 fn start(release: Release) -> PgBouncer {
     PgBouncer::start(PgBouncerConfig { release, ..PgBouncerConfig::default() }).unwrap()
 }
 
 fn version(client: &mut Client) -> u32 {
-    let answer = client.simple_query("SHOW server_version_num").unwrap();
-    let number = answer.iter().find_map(|message| match message {
+    ask(client, "SHOW server_version_num").parse::<u32>().unwrap() / 10_000
+}
+
+fn server(client: &mut Client) -> String {
+    ask(client, "SELECT system_identifier FROM pg_control_system()")
+}
+
+fn ask(client: &mut Client, question: &str) -> String {
+    let answer = client.simple_query(question).unwrap();
+    let found = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     });
-    number.unwrap().parse::<u32>().unwrap() / 10_000
+    found.unwrap().to_owned()
 }
 
 /// A column of the row that begins with `name`.
@@ -103,4 +111,30 @@ fn a_failed_switch_lets_transactions_go_on() {
     assert_eq!(version(&mut client), 12);
     let error = bouncer.switch("other", &new.target("postgres")).unwrap_err().to_string();
     assert!(error.contains("PAUSE \"other\""), "{error}");
+}
+
+#[test]
+fn transactions_alternate_between_two_servers() {
+    let clusters = [Cluster::start(12).unwrap(), Cluster::start(12).unwrap()];
+    let twins = Forwarder::start_twins(clusters.each_ref().map(Cluster::address)).unwrap();
+    let [first, second] = twins.each_ref().map(Forwarder::address);
+    for release in [Release::Current, Release::Debian12] {
+        let extra = vec![("server_round_robin".to_owned(), "1".to_owned())];
+        let config = PgBouncerConfig { release, default_pool_size: 2, extra, ..Default::default() };
+        let bouncer = PgBouncer::start(config).unwrap();
+        bouncer.route("app", &Target::new(first, "postgres").also_at(second.ip())).unwrap();
+
+        // Two transactions at once need both server connections.
+        let [mut client, mut other] = [(); 2].map(|()| Client::connect(&bouncer.url("app"), NoTls).unwrap());
+        for client in [&mut client, &mut other] {
+            client.batch_execute("BEGIN").unwrap();
+        }
+        assert_ne!(server(&mut client), server(&mut other));
+        for client in [&mut client, &mut other] {
+            client.batch_execute("COMMIT").unwrap();
+        }
+
+        let servers: Vec<String> = (0..20).map(|_| server(&mut client)).collect();
+        assert!(servers.windows(2).all(|two| two[0] != two[1]), "{servers:?}");
+    }
 }
