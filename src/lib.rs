@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
+mod begin;
 mod change;
 mod customizer;
+mod ext;
 mod horizon;
 mod manager;
 mod marker;
@@ -11,17 +13,26 @@ mod oid_table;
 mod prime;
 mod probe;
 mod protection;
+mod query;
 mod reset;
 mod server;
 mod shield;
 mod snapshot;
+mod state;
 mod stats;
 mod synchronize;
+mod transaction;
+mod transaction_builder;
+mod verify;
 mod watch;
 
 pub use change::{Change, MovedType, TypeName, on_change};
 pub use customizer::HotUpgradeCustomizer;
+pub use ext::HotUpgradeExt;
 pub use manager::HotUpgradeManager;
+pub use query::HotQuery;
 pub use server::Server;
 pub use stats::{Stats, stats};
 pub use synchronize::{Outcome, synchronize};
+pub use transaction_builder::HotTransactionBuilder;
+pub use verify::Verify;

@@ -7,8 +7,9 @@ use diesel::r2d2::{ConnectionManager, Error};
 use r2d2::ManageConnection;
 
 use crate::shield::shielded;
-use crate::synchronize::{is_in_transaction, synchronize};
-use crate::{marker, protection};
+use crate::state::is_in_transaction;
+use crate::synchronize::synchronize;
+use crate::{Verify, marker, protection};
 
 /// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client: a
 /// connection is replaced after so many.
@@ -22,9 +23,9 @@ const MAX_RESETS: u32 = 36;
 ///
 /// # Cost
 ///
-/// One round trip a checkout where nothing changed, in place of the stock ping. See
-/// [`synchronize`](crate::synchronize) for what it costs where something did. Nothing at all with r2d2's
-/// `test_on_check_out(false)`, which turns the protection at checkout off.
+/// One round trip a checkout where nothing changed, in place of the stock ping; none within a
+/// [window](Verify::AtMostEvery). See [`synchronize`](crate::synchronize) for what it costs where something did. Nothing
+/// at all with r2d2's `test_on_check_out(false)`, which turns the protection at checkout off.
 ///
 /// # Errors
 ///
@@ -50,6 +51,7 @@ pub struct HotUpgradeManager<M = ConnectionManager<PgConnection>> {
     inner: M,
     /// The inner manager's own check runs before the probe, not in place of it.
     keep_inner_check: bool,
+    verify: Verify,
     enabled: bool,
 }
 
@@ -57,7 +59,10 @@ impl HotUpgradeManager {
     /// Manages connections to `database_url`, as [`ConnectionManager::new`] does. The probe takes the place of the
     /// stock ping.
     pub fn new(database_url: impl Into<String>) -> Self {
-        HotUpgradeManager { inner: ConnectionManager::new(database_url), keep_inner_check: false, enabled: true }
+        HotUpgradeManager {
+            keep_inner_check: false,
+            ..HotUpgradeManager::wrap(ConnectionManager::new(database_url))
+        }
     }
 }
 
@@ -76,7 +81,14 @@ where
     /// let manager = HotUpgradeManager::wrap(inner);
     /// ```
     pub fn wrap(inner: M) -> Self {
-        HotUpgradeManager { inner, keep_inner_check: true, enabled: true }
+        HotUpgradeManager { inner, keep_inner_check: true, verify: Verify::default(), enabled: true }
+    }
+
+    /// Sets how often connections are asked: at every checkout, unless told otherwise.
+    #[must_use]
+    pub fn verify(mut self, verify: Verify) -> Self {
+        self.verify = verify;
+        self
     }
 
     /// Turns the protection of this manager on (the default) or off: then it does what the inner manager does, and
@@ -102,6 +114,7 @@ impl<M> fmt::Debug for HotUpgradeManager<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HotUpgradeManager")
             .field("inner", &format_args!("{}", std::any::type_name::<M>()))
+            .field("verify", &self.verify)
             .field("enabled", &self.enabled)
             .finish()
     }
@@ -122,6 +135,9 @@ where
         shielded("checking a connection", || {
             if !self.is_enabled() {
                 return self.inner.is_valid(conn);
+            }
+            if self.verify.is_satisfied(conn) {
+                return Ok(());
             }
             if self.keep_inner_check {
                 self.inner.is_valid(conn)?;

@@ -2,6 +2,7 @@
 //! step with what it describes, and the connection's type stays `PgConnection`.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
 
@@ -27,6 +28,19 @@ pub(crate) fn set_snapshot(conn: &mut PgConnection, id: SnapshotId) {
 
 pub(crate) fn set_resets(conn: &mut PgConnection, resets: u32) {
     write(conn, "resets", (resets, 0));
+}
+
+/// When the connection was last asked whether its caches are right, and answered: since a moment that
+/// [`verify`](crate::verify) knows. `None` if it has to be asked again.
+pub(crate) fn verified(conn: &mut PgConnection) -> Option<Duration> {
+    let (high, low) = read(conn, "verified")?;
+    let nanoseconds = (u64::from(high) << 32 | u64::from(low)).checked_sub(1)?;
+    Some(Duration::from_nanos(nanoseconds))
+}
+
+pub(crate) fn set_verified(conn: &mut PgConnection, at: Option<Duration>) {
+    let nanoseconds = at.map_or(0, |at| u64::try_from(at.as_nanos()).unwrap_or(u64::MAX).saturating_add(1));
+    write(conn, "verified", ((nanoseconds >> 32) as u32, nanoseconds as u32));
 }
 
 fn key(name: &'static str) -> PgMetadataCacheKey<'static> {

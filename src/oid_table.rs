@@ -127,13 +127,13 @@ impl OidTable {
     /// Adds what was loaded. Where the same server, or a physical replica of it, is known with exactly these types,
     /// its start time is adopted instead: a restart or a switch between replicas resets nothing.
     ///
-    /// What was loaded inside a transaction may be its own doing: where it is not just what is known of that server, it
-    /// stays private, found by its id and never by its server.
-    pub(crate) fn insert(&self, snapshot: Snapshot, horizon: Horizon, in_transaction: bool) -> Arc<Watch> {
+    /// What was loaded inside a transaction that has written may be its own doing: where it is not just what is known of
+    /// that server, it stays private, found by its id and never by its server.
+    pub(crate) fn insert(&self, snapshot: Snapshot, horizon: Horizon, is_own: bool) -> Arc<Watch> {
         let mut state = self.lock();
         let hold = (snapshot.server().started, horizon);
         let twin = state.twin(&snapshot);
-        let watch = if in_transaction {
+        let watch = if is_own {
             let known = twin.filter(|watch| watch.holds_on(snapshot.server()));
             known.unwrap_or_else(|| state.add(snapshot, hold, true))
         } else {

@@ -1,5 +1,7 @@
 //! The types of one server, and the statement that reads them.
 
+use std::sync::OnceLock;
+
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -28,6 +30,7 @@ pub(crate) struct Snapshot {
     types: Vec<PgType>,
     watched_oids: Vec<u32>,
     watched_names: String,
+    hashed_names: OnceLock<String>,
 }
 
 impl Snapshot {
@@ -40,7 +43,7 @@ impl Snapshot {
             // two apart, the arrays are watched too.
             oids.chain(types.iter().map(|ty| ty.array_oid).filter(|oid| *oid != 0)).collect()
         };
-        Snapshot { server, types, watched_oids, watched_names }
+        Snapshot { server, types, watched_oids, watched_names, hashed_names: OnceLock::new() }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -65,16 +68,31 @@ impl Snapshot {
     pub(crate) fn watched_names(&self) -> &str {
         &self.watched_names
     }
+
+    /// What the server makes of the database's name and [`Snapshot::watched_names`], in hexadecimal digits, once somebody
+    /// has asked.
+    pub(crate) fn hashed_names(&self) -> Option<&str> {
+        self.hashed_names.get().map(String::as_str)
+    }
+
+    pub(crate) fn set_hashed_names(&self, hash: String) {
+        // Who else asked has the same.
+        let _ = self.hashed_names.set(hash);
+    }
+}
+
+/// What was read from a server.
+pub(crate) struct Loaded {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) horizon: Horizon,
+    /// Read inside a transaction that has written something: its own DDL, maybe, which nobody else can see.
+    pub(crate) is_own: bool,
 }
 
 /// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then.
-pub(crate) fn load(
-    conn: &mut PgConnection,
-    level: Level,
-    in_transaction: bool,
-) -> QueryResult<Option<(Snapshot, Horizon)>> {
+pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) -> QueryResult<Option<Loaded>> {
     COUNTERS.catalog_loads.increment();
-    let (server, types, names, sighting) = Load { level, in_transaction }.get_result::<Row>(conn)?;
+    let (server, types, names, sighting, has_written) = Load { level, in_transaction }.get_result::<Row>(conn)?;
     let (watched_names, consistent) = names;
     if !consistent {
         return Ok(None);
@@ -88,7 +106,8 @@ pub(crate) fn load(
         .map(|(((oid, array_oid), (schema, name)), visible)| PgType { oid, array_oid, schema, name, visible })
         .collect();
     let snapshot = Snapshot::new(Server::from_fields(server)?, types, watched_names);
-    Ok(Some((snapshot, Horizon::first(&sighting.into()))))
+    let horizon = Horizon::first(&sighting.into());
+    Ok(Some(Loaded { snapshot, horizon, is_own: in_transaction && has_written }))
 }
 
 const TYPE_ARRAYS: &str = ", ARRAY(SELECT oid FROM types ORDER BY oid)\
@@ -114,7 +133,7 @@ struct Load {
 }
 
 type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
-type Row = (Vec<String>, TypeArrays, (String, bool), SightingRow);
+type Row = (Vec<String>, TypeArrays, (String, bool), SightingRow, bool);
 
 impl Query for Load {
     type SqlType = (
@@ -122,6 +141,7 @@ impl Query for Load {
         (Array<Oid>, Array<Oid>, Array<Text>, Array<Text>, Array<Bool>),
         (Text, Bool),
         SightingSqlType,
+        Bool,
     );
 }
 
@@ -148,6 +168,7 @@ impl QueryFragment<Pg> for Load {
         out.push_sql(", ");
         out.push_sql(SIGHTING);
         out.push_sql(if self.in_transaction { NO_NEXT_XID } else { NEXT_XID });
+        out.push_sql(", pg_catalog.txid_current_if_assigned() IS NOT NULL");
         Ok(())
     }
 }

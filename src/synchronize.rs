@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use diesel::connection::{AnsiTransactionManager, TransactionManager, TransactionManagerStatus};
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
@@ -11,8 +10,9 @@ use crate::change::{self, Change};
 use crate::oid_table::{Claim, OID_TABLE};
 use crate::probe::{self, Answer};
 use crate::server::{Level, Server};
+use crate::state::{is_broken, is_in_transaction, refresh};
 use crate::watch::{SnapshotId, Watch};
-use crate::{horizon, marker, prime, protection, reset, snapshot};
+use crate::{horizon, marker, prime, protection, reset, snapshot, verify};
 
 /// What [`synchronize`] found, and did.
 #[derive(Debug, Clone)]
@@ -83,6 +83,22 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     if !protection::is_on() {
         return Ok(Outcome::Unchanged);
     }
+    let outcome = agree(conn);
+    match &outcome {
+        Ok(_) if !is_in_transaction(conn) => verify::note(conn),
+        Ok(Outcome::Unchanged) => {}
+        // Inside a transaction, the caches may be right for it alone: a `SET LOCAL search_path`, for one.
+        Ok(_) => verify::forget(conn),
+        Err(_) => {
+            verify::forget(conn);
+            // A pool, and whoever goes on, should know if the connection is lost.
+            refresh(conn);
+        }
+    }
+    outcome
+}
+
+fn agree(conn: &mut PgConnection) -> QueryResult<Outcome> {
     let known = known_watch(conn);
 
     let Asked { verdict, level, was_reset } = ask(conn, known.as_deref())?;
@@ -114,7 +130,7 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
 
 /// The watch that the connection was filled from. What a transaction saw of itself says nothing once it has ended:
 /// outside of one, it is unknown.
-fn known_watch(conn: &mut PgConnection) -> Option<Arc<Watch>> {
+pub(crate) fn known_watch(conn: &mut PgConnection) -> Option<Arc<Watch>> {
     let watch = OID_TABLE.get(marker::snapshot(conn)?)?;
     (!watch.is_private || is_in_transaction(conn)).then_some(watch)
 }
@@ -145,7 +161,7 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
         _ => Level::Identified,
     };
     let first = guarded(conn, |conn| match known {
-        Some(watch) => verify(conn, watch, level),
+        Some(watch) => compare(conn, watch, level),
         None => probe::identify(conn, level).map(Verdict::Differs),
     });
     let error = match first {
@@ -178,7 +194,7 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
 
 /// Does `watch` hold on the server that answers now? One round trip, and a second one where a type or a table was
 /// created since somebody last asked.
-fn verify(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Verdict> {
+fn compare(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Verdict> {
     match probe::ask(conn, watch, level)? {
         Answer::Same => return Ok(Verdict::Holds),
         Answer::Other(server) => return Ok(Verdict::Differs(server)),
@@ -223,8 +239,8 @@ fn look_up(
         let candidate = match claim {
             Claim::Known(candidate) => candidate,
             Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, level, in_transaction)) {
-                Ok(Some((snapshot, horizon))) => {
-                    return Ok(Some(OID_TABLE.insert(snapshot, horizon, in_transaction)));
+                Ok(Some(loaded)) => {
+                    return Ok(Some(OID_TABLE.insert(loaded.snapshot, loaded.horizon, loaded.is_own)));
                 }
                 Ok(None) => continue,
                 Err(error) if !is_alive(conn, &error) => return Err(error),
@@ -234,7 +250,7 @@ fn look_up(
                 }
             },
         };
-        match guarded(conn, |conn| verify(conn, &candidate, level))? {
+        match guarded(conn, |conn| compare(conn, &candidate, level))? {
             Verdict::Holds => return Ok(Some(candidate)),
             Verdict::Unknown => return Ok(None),
             Verdict::Differs(now) => {
@@ -265,10 +281,6 @@ fn guarded<T>(
     if is_in_transaction(conn) { conn.transaction(question) } else { question(conn) }
 }
 
-pub(crate) fn is_in_transaction(conn: &mut PgConnection) -> bool {
-    matches!(transaction_status(conn), TransactionManagerStatus::Valid(status) if status.transaction_depth().is_some())
-}
-
 /// Can this connection still be asked something?
 fn is_alive(conn: &mut PgConnection, error: &Error) -> bool {
     let is_gone = matches!(
@@ -279,11 +291,7 @@ fn is_alive(conn: &mut PgConnection, error: &Error) -> bool {
                 _
             )
     );
-    !is_gone && !matches!(transaction_status(conn), TransactionManagerStatus::InError)
-}
-
-fn transaction_status(conn: &mut PgConnection) -> &TransactionManagerStatus {
-    AnsiTransactionManager::transaction_manager_status_mut(conn)
+    !is_gone && !is_broken(conn)
 }
 
 // The log is user code: it is called with nothing locked, so not by a `Once`.

@@ -32,7 +32,7 @@ pub(crate) struct Watch {
     /// Where the snapshot holds: on the server as of that start, up to that horizon. Restarts and physical replicas
     /// share a snapshot, but not a horizon. A server that tells no start time has the start `None`.
     pub(crate) holds: Vec<(Option<PgStart>, Horizon)>,
-    /// Loaded inside a transaction, whose own DDL nobody else can see, and which may be rolled back.
+    /// Loaded inside a transaction that had written: its own DDL nobody else can see, and it may be rolled back.
     pub(crate) is_private: bool,
 }
 

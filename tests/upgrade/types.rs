@@ -10,7 +10,7 @@ use log::Level;
 use crate::events::{logged, record_log};
 use crate::pools::{hot_pool, stock_pool, upgrade};
 
-const RECREATE_ENUM: &str = "ALTER TYPE document_status RENAME TO outgoing;
+pub(crate) const RECREATE_ENUM: &str = "ALTER TYPE document_status RENAME TO outgoing;
     CREATE TYPE document_status AS ENUM ('draft', 'published', 'archived');
     ALTER TABLE documents ALTER status TYPE document_status USING status::text::document_status;
     DROP TYPE outgoing";

@@ -1,0 +1,75 @@
+//! How often a connection is asked.
+
+use std::time::{Duration, Instant};
+
+use diesel::pg::PgConnection;
+use lazy_static::lazy_static;
+
+use crate::marker;
+
+/// How often a pool asks its connections whether their caches still belong to the server that answers.
+///
+/// Set with [`HotUpgradeManager::verify`](crate::HotUpgradeManager::verify). [`synchronize`](crate::synchronize) and
+/// [verified transactions](crate::HotUpgradeExt::hot_transaction) always ask.
+///
+/// ```
+/// use std::time::Duration;
+/// use diesel_postgres_hot_upgrade::{HotUpgradeManager, Verify};
+///
+/// let manager = HotUpgradeManager::new("postgres://app@pooler/app")
+///     .verify(Verify::AtMostEvery(Duration::from_secs(10)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// At every checkout: one round trip, in place of the stock ping. Right for everyone whose statements are not all
+    /// in verified transactions.
+    #[default]
+    EveryCheckout,
+    /// Not at a checkout within this time after the connection was last asked and answered: it costs no round trip,
+    /// and no check at all, an inner manager's included.
+    ///
+    /// Right where *every* statement runs in a [verified transaction](crate::HotUpgradeExt::hot_transaction), which
+    /// asks for itself: then nothing is lost, and a checkout is cheaper than the stock one. Wrong for anything else:
+    /// after a change of the server, plain statements fail or answer wrongly for up to this time.
+    ///
+    /// Within this time a connection that died meanwhile can be handed out, as with HikariCP's alive-bypass window;
+    /// seconds are long enough to save nearly all pings. An error that a function of this crate meets on a connection
+    /// ends the time for that connection, and so does [`synchronize`](crate::synchronize) where it finds a change inside
+    /// a transaction.
+    ///
+    /// For up to this time longer than with [`Verify::EveryCheckout`], types that were created since the last look are
+    /// in nobody's watch; see [`HotUpgradeExt::hot_transaction`](crate::HotUpgradeExt::hot_transaction).
+    AtMostEvery(Duration),
+}
+
+impl Verify {
+    /// Need the connection not be asked yet? No round trip.
+    pub(crate) fn is_satisfied(self, conn: &mut PgConnection) -> bool {
+        match self {
+            Verify::EveryCheckout => false,
+            Verify::AtMostEvery(window) => {
+                marker::verified(conn).is_some_and(|verified| since_start().saturating_sub(verified) < window)
+            }
+        }
+    }
+}
+
+/// Notes that the connection was asked just now, and answered.
+pub(crate) fn note(conn: &mut PgConnection) {
+    marker::set_verified(conn, Some(since_start()));
+}
+
+/// The next checkout asks again.
+pub(crate) fn forget(conn: &mut PgConnection) {
+    if marker::verified(conn).is_some() {
+        marker::set_verified(conn, None);
+    }
+}
+
+/// An `Instant` can't be kept in the connection; the time since a first one can.
+fn since_start() -> Duration {
+    lazy_static! {
+        static ref START: Instant = Instant::now();
+    }
+    START.elapsed()
+}
