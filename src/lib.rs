@@ -5,6 +5,8 @@
 mod change;
 mod customizer;
 mod horizon;
+#[cfg(feature = "hstore")]
+pub mod hstore;
 mod manager;
 mod marker;
 mod oid_table;
