@@ -7,6 +7,8 @@ mod change;
 mod customizer;
 mod ext;
 mod horizon;
+#[cfg(feature = "hstore")]
+pub mod hstore;
 mod manager;
 mod marker;
 mod oid_table;
