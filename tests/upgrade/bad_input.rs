@@ -6,13 +6,14 @@ use diesel::connection::CacheSize;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{CustomizeConnection, Error, ManageConnection, Pool};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, Outcome, synchronize};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Outcome, synchronize};
 use fixture::{Upgrade, migrate, write_and_read_back};
 use log::Level;
 use testbed::{Cluster, PgBouncerConfig};
 
 use crate::events::{logged, record_log};
 use crate::pools::{NOTHING_WRONG, hot_pool, upgrade, use_every_connection};
+use crate::races::work;
 
 fn impatient_pool(url: &str) -> Result<Pool<HotUpgradeManager>, String> {
     Pool::builder()
@@ -158,6 +159,33 @@ fn a_server_that_tells_nothing_is_slow_but_right() {
     upgrade.switch_to(upgrade.new).expect("a switch");
     assert_eq!(use_every_connection(&pool), NOTHING_WRONG);
     assert_eq!(logged(Level::Warn, "did not tell which types").len(), 1);
+}
+
+#[test]
+fn verified_transactions_work_whatever_a_role_may_ask() {
+    let forbidden = [
+        ("hot_upgrade_no_hash", "md5(bytea)", "sha256(bytea)"),
+        ("hot_upgrade_no_identity", "pg_postmaster_start_time()", "pg_postmaster_start_time()"),
+        ("hot_upgrade_nothing", "current_schemas(bool)", "current_schemas(bool)"),
+    ];
+    for (role, on_old, on_new) in forbidden {
+        let upgrade = upgrade_for(role);
+        for (server, function) in [(upgrade.old, on_old), (upgrade.new, on_new)] {
+            upgrade
+                .run_on(server, &format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
+                .expect("one function less");
+        }
+        let url = upgrade.url().replace("postgres@", &format!("{role}@"));
+        let mut conn = PgConnection::establish(&url).expect("a connection");
+        let mut number = 0;
+        for server in [upgrade.old, upgrade.new, upgrade.old, upgrade.new] {
+            upgrade.switch_to(server).expect("a switch");
+            for _ in 0..2 {
+                number += 1;
+                assert_eq!(conn.hot_transaction(|conn| work(conn, number)), Ok(()), "{role}");
+            }
+        }
+    }
 }
 
 /// Panics, errs and works in turn.

@@ -2,7 +2,9 @@
 //! answer is wrong.
 
 use diesel::connection::CacheSize;
-use fixture::{Document, Upgrade, count_titled, insert};
+use diesel::prelude::*;
+use diesel_postgres_hot_upgrade::HotUpgradeExt;
+use fixture::{Document, Upgrade, count_titled, documents, insert};
 use testbed::{Cluster, PgBouncerConfig};
 
 use crate::pools::{hot_pool, stock_pool};
@@ -22,6 +24,21 @@ fn a_type_that_took_the_old_oid_gives_no_wrong_answer() {
     assert_eq!(count_titled(&mut stock.get().expect("a connection"), "tITLE 7"), Ok(0), "the control is right");
 }
 
+#[test]
+fn on_a_held_connection_only_a_verified_transaction_gives_no_wrong_answer() {
+    let upgrade = collided_upgrade();
+    let mut hot = PgConnection::establish(&upgrade.url()).expect("a connection");
+    assert_eq!(hot.hot_transaction(|conn| count_titled(conn, "tITLE 7")), Ok(1));
+
+    upgrade.switch_to(upgrade.new).expect("a switch");
+
+    // Nothing fails, so there is nothing to heal.
+    let titled = || documents::table.filter(documents::title.eq("tITLE 7")).count();
+    assert_eq!(hot.hot_query(titled()).get_result(), Ok(0_i64), "it promises nothing else");
+    assert_eq!(hot.transaction(|conn| count_titled(conn, "tITLE 7")), Ok(0), "the control is right");
+    assert_eq!(hot.hot_transaction(|conn| count_titled(conn, "tITLE 7")), Ok(1));
+}
+
 /// Two servers of this test's own, since OIDs come from a counter that a server's databases share.
 fn collided_upgrade() -> Upgrade {
     let start = |major| &*Box::leak(Box::new(Cluster::start(major).expect("a server")));
@@ -32,7 +49,7 @@ fn collided_upgrade() -> Upgrade {
     let upgrade = Upgrade::between(old, new, PgBouncerConfig::default()).expect("a pooler");
     for server in [old, new] {
         let url = server.url(&upgrade.database);
-        let mut conn = <diesel::PgConnection as diesel::Connection>::establish(&url).expect("a connection");
+        let mut conn = PgConnection::establish(&url).expect("a connection");
         insert(&mut conn, &Document::numbered(7)).expect("a document");
     }
     let mut on_old = old.client(&upgrade.database).expect("the old server");

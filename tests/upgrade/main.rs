@@ -1,5 +1,6 @@
 //! Scenarios on real servers. Where one is switched, the stock `ConnectionManager` is the control that must fail.
 
+mod alternating;
 mod bad_input;
 mod collision;
 mod customizer;
@@ -11,6 +12,7 @@ mod migrations;
 mod pools;
 mod queries;
 mod races;
+mod round_trips;
 mod settings;
 mod switch;
 mod test_transactions;

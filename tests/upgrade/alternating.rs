@@ -1,0 +1,136 @@
+//! Two servers behind one address: each transaction is answered by the other one.
+
+use std::collections::HashSet;
+use std::thread;
+
+use diesel::connection::CacheSize;
+use diesel::prelude::*;
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
+use fixture::{Upgrade, documents};
+use testbed::{Cluster, Forwarder, PgBouncerConfig};
+
+use crate::pools::hot_pool;
+use crate::races::{wait_until, work};
+
+/// PostgreSQL 10 and 12 as two hosts of one database, on which PgBouncer goes round robin.
+struct Alternating {
+    upgrade: Upgrade,
+    _twins: [Forwarder; 2],
+}
+
+impl Alternating {
+    fn start(max_prepared_statements: u32) -> Self {
+        let config = PgBouncerConfig {
+            default_pool_size: 2,
+            max_prepared_statements,
+            extra: vec![("server_round_robin".to_owned(), "1".to_owned())],
+            ..PgBouncerConfig::default()
+        };
+        let upgrade = Upgrade::start(config).expect("two servers and a pooler");
+        let twins = Forwarder::start_twins([upgrade.old.address(), upgrade.new.address()]).expect("two addresses");
+        let mut target = upgrade.old.target(&upgrade.database);
+        target.address = twins[0].address();
+        let target = target.also_at(twins[1].address().ip());
+        upgrade.pgbouncer.route(&upgrade.database, &target).expect("a route");
+        let alternating = Alternating { upgrade, _twins: twins };
+        alternating.open_both();
+        alternating.know_both();
+        alternating
+    }
+
+    /// Lets the process get to know both servers, as it would sooner or later.
+    fn know_both(&self) {
+        for server in [self.upgrade.old, self.upgrade.new] {
+            let mut conn = PgConnection::establish(&server.url(&self.upgrade.database)).expect("a connection");
+            // Until no transaction is open any more that was open at the first look.
+            wait_until("the server's types are known", || {
+                synchronize(&mut conn).is_ok_and(|outcome| matches!(outcome, Outcome::Unchanged))
+            });
+        }
+    }
+
+    /// Two transactions at once make PgBouncer open two server connections, one to each host.
+    fn open_both(&self) {
+        let connect = || PgConnection::establish(&self.upgrade.url()).expect("a connection");
+        let (mut one, mut other) = (connect(), connect());
+        let versions: QueryResult<_> =
+            one.transaction(|one| other.transaction(|other| Ok((version(one)?, version(other)?))));
+        let (one, other) = versions.expect("two transactions");
+        assert_ne!(one, other, "both server connections go to the same host");
+    }
+}
+
+fn version(conn: &mut PgConnection) -> QueryResult<String> {
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('server_version_num')"))
+        .get_result(conn)
+}
+
+fn every_transaction_is_right(max_prepared_statements: u32, cache: CacheSize) {
+    let alternating = Alternating::start(max_prepared_statements);
+    let url = alternating.upgrade.url();
+    let mut hot = PgConnection::establish(&url).expect("a connection");
+    let mut stock = PgConnection::establish(&url).expect("a connection");
+    for conn in [&mut hot, &mut stock] {
+        conn.set_prepared_statement_cache_size(cache);
+    }
+    let (mut versions, mut failures) = (HashSet::new(), 0);
+    for number in 1..=40 {
+        let mut closure = |conn: &mut PgConnection| {
+            work(conn, number)?;
+            version(conn)
+        };
+        // Each costs its own number of statements: with one alone, the last of them might meet one server only.
+        let version = if number % 3 == 0 {
+            hot.hot_transaction_with(|builder| builder.before_probe("SET LOCAL lock_timeout = '9s'"), &mut closure)
+        } else {
+            hot.hot_transaction(&mut closure)
+        };
+        versions.insert(version.expect("a verified transaction"));
+    }
+    for number in 1_001..=1_040 {
+        failures += usize::from(stock.transaction(|conn| work(conn, number)).is_err());
+    }
+    assert_eq!(versions.len(), 2, "one server answered all: {versions:?}");
+    assert!(failures >= 10, "the control failed only {failures} times");
+}
+
+#[test]
+fn every_transaction_is_right_where_two_servers_alternate() {
+    every_transaction_is_right(200, CacheSize::Unbounded);
+}
+
+#[test]
+fn every_transaction_is_right_where_two_servers_alternate_and_nobody_keeps_prepared_statements() {
+    every_transaction_is_right(0, CacheSize::Disabled);
+}
+
+#[test]
+fn where_two_servers_alternate_a_check_at_checkout_can_not_promise_what_a_verified_transaction_does() {
+    let alternating = Alternating::start(200);
+    let pool = hot_pool(&alternating.upgrade.url(), 4, CacheSize::Unbounded);
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for number in thread * 100 + 1..thread * 100 + 26 {
+                    let mut conn = pool.get().expect("a connection");
+                    assert_eq!(conn.hot_transaction(|conn| work(conn, number)), Ok(()));
+                }
+            });
+        }
+    });
+    let on_old = documents_on(&alternating.upgrade, alternating.upgrade.old);
+    assert!((1..100).contains(&on_old), "{on_old} of 100 on one of the two");
+
+    // One server answers the check, the other one the transaction.
+    let control = (1_000..1_020).filter(|number| {
+        let mut conn = pool.get().expect("a connection");
+        conn.transaction(|conn| work(conn, *number)).is_err()
+    });
+    assert!(control.count() > 0, "a check at checkout is enough");
+}
+
+fn documents_on(upgrade: &Upgrade, server: &Cluster) -> i64 {
+    let mut conn = PgConnection::establish(&server.url(&upgrade.database)).expect("a connection");
+    documents::table.count().get_result(&mut conn).expect("a count")
+}
