@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::Text;
 
-use crate::server::{STARTED, Server};
+use crate::server::{PgStart, Server};
 use crate::snapshot::Snapshot;
 use crate::state::is_broken;
 use crate::stats::COUNTERS;
@@ -75,8 +75,8 @@ fn question(watch: &Watch) -> Option<String> {
     let snapshot = &watch.snapshot;
     let hash = snapshot.hashed_names()?;
     let server = if snapshot.server().is_identified() {
-        let starts = watch.holds.iter().filter_map(|(started, _)| *started);
-        format!("{STARTED} = ANY ('{{{}}}')", joined(starts))
+        let starts = watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz);
+        format!("pg_catalog.pg_postmaster_start_time() = ANY (ARRAY[{}])", joined(starts))
     } else {
         format!("pg_catalog.current_setting('server_version_num') = '{}'", snapshot.server().version())
     };
@@ -90,6 +90,14 @@ fn question(watch: &Watch) -> Option<String> {
          'diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server: PostgreSQL ', \
          pg_catalog.current_setting('server_version'))::pg_catalog.int4 END"
     ))
+}
+
+/// SQL that every `DateStyle` reads alike, and that is computed when the statement is planned. A double holds a time of
+/// these centuries to a quarter of a microsecond.
+fn timestamptz(start: PgStart) -> String {
+    const SECONDS_FROM_1970_TO_2000: i64 = 946_684_800;
+    let (seconds, microseconds) = (start.div_euclid(1_000_000), start.rem_euclid(1_000_000));
+    format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
 }
 
 fn joined(numbers: impl Iterator<Item = impl ToString>) -> String {
@@ -147,5 +155,17 @@ impl QueryFragment<Pg> for HashedNames<'_> {
         out.push_sql("::pg_catalog.text)");
         out.push_sql(after);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_written_to_the_microsecond() {
+        assert_eq!(timestamptz(0), "pg_catalog.to_timestamp(946684800.000000)");
+        assert_eq!(timestamptz(848_693_014_727_978), "pg_catalog.to_timestamp(1795377814.727978)");
+        assert_eq!(timestamptz(-1), "pg_catalog.to_timestamp(946684799.999999)");
     }
 }

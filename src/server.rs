@@ -18,16 +18,6 @@ pub(crate) enum Level {
     Mute,
 }
 
-macro_rules! started {
-    () => {
-        "(extract(epoch FROM pg_catalog.pg_postmaster_start_time() - '2000-01-01 00:00+00'::pg_catalog.timestamptz) \
-         * 1000000)::pg_catalog.int8"
-    };
-}
-
-/// SQL for a [`PgStart`].
-pub(crate) const STARTED: &str = started!();
-
 /// SQL for an array of texts that says which server answers: see [`Server::from_fields`]. The functions of the first
 /// two fields are those that a role may be forbidden to execute; `pg_control_system()` reads a file, so a probe asks
 /// for all this only when something differs.
@@ -36,7 +26,7 @@ pub(crate) const STARTED: &str = started!();
 /// a session's own temporary schema, among the others.
 pub(crate) fn identity_fields(level: Level) -> &'static str {
     macro_rules! fields {
-        ($system_identifier:expr, $started:expr) => {
+        ($system_identifier:literal, $started:literal) => {
             concat!(
                 "ARRAY[",
                 $system_identifier,
@@ -52,7 +42,8 @@ pub(crate) fn identity_fields(level: Level) -> &'static str {
     if level == Level::Identified {
         fields!(
             "(pg_catalog.pg_control_system()).system_identifier::pg_catalog.text",
-            concat!(started!(), "::pg_catalog.text")
+            "(extract(epoch FROM pg_catalog.pg_postmaster_start_time() - '2000-01-01 00:00+00'::pg_catalog.timestamptz)\
+             * 1000000)::pg_catalog.int8::pg_catalog.text"
         )
     } else {
         fields!("''", "''")

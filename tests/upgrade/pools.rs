@@ -55,9 +55,9 @@ pub(crate) fn hot_pool(url: &str, size: u32, cache: CacheSize) -> HotPool {
         .expect("a protected pool")
 }
 
-/// A pool that fails in seconds where it fails.
+/// A pool that waits rather than fails where the machine is busy.
 pub(crate) fn builder<M: ManageConnection>(size: u32) -> diesel::r2d2::Builder<M> {
-    Pool::builder().max_size(size).connection_timeout(Duration::from_secs(10))
+    Pool::builder().max_size(size).connection_timeout(Duration::from_secs(60))
 }
 
 /// Lets every connection of the pool write and read each type of the fixture, all checked out at once, and returns
