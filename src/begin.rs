@@ -30,30 +30,43 @@ impl Begin {
 }
 
 /// Begins a transaction on a server that the connection's caches agree with. One round trip where nothing changed.
-///
-/// Where something did, it asks once outside a transaction, where it may wait for another connection's catalog load,
-/// and once more inside a plain one, where the answer stays true. To roll back and ask again until both agree would
-/// never end where two servers alternate.
 pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<()> {
-    let known = known_watch(conn);
-    if let Some(before_probe) = &how.before_probe {
-        if known.is_none() {
-            synchronize(conn)?;
-        }
-        return begin_and_synchronize(conn, &format!("{}; {before_probe}", how.sql));
+    let Some(before_probe) = &how.before_probe else {
+        return begin_verified(conn, &how.sql);
+    };
+    if known_watch(conn).is_none() {
+        synchronize(conn)?;
     }
-    if let Some(question) = known.as_deref().and_then(question) {
-        COUNTERS.probes.increment();
-        match AnsiTransactionManager::begin_transaction_sql(conn, &format!("{}; {question}", how.sql)) {
-            Ok(()) => return Ok(()),
-            Err(error) if is_broken(conn) => return Err(error),
-            // The server aborted the transaction, of which Diesel doesn't know.
-            Err(_) => roll_back(conn)?,
-        }
+    begin_and_synchronize(conn, &format!("{}; {before_probe}", how.sql))
+}
+
+/// Where the caches do not agree, they are made right outside a transaction, where one connection may wait for another
+/// one's catalog load. If the next transaction meets yet another server, they are made right inside it, where the answer
+/// stays true: to roll back and ask again until both agree would never end where two servers alternate.
+fn begin_verified(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
+    if begin_and_ask(conn, sql)? {
+        return Ok(());
     }
     synchronize(conn)?;
     learn_names(conn);
-    begin_and_synchronize(conn, &how.sql)
+    if begin_and_ask(conn, sql)? {
+        return Ok(());
+    }
+    begin_and_synchronize(conn, sql)
+}
+
+/// Begins a transaction if the caches agree with the server that answers. `false` if they do not, or it can't be asked.
+fn begin_and_ask(conn: &mut PgConnection, sql: &str) -> QueryResult<bool> {
+    let Some(question) = known_watch(conn).as_deref().and_then(question) else {
+        return Ok(false);
+    };
+    COUNTERS.probes.increment();
+    match AnsiTransactionManager::begin_transaction_sql(conn, &format!("{sql}; {question}")) {
+        Ok(()) => Ok(true),
+        Err(error) if is_broken(conn) => Err(error),
+        // The server aborted the transaction, of which Diesel doesn't know.
+        Err(_) => roll_back(conn).map(|()| false),
+    }
 }
 
 fn begin_and_synchronize(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
@@ -65,30 +78,25 @@ fn begin_and_synchronize(conn: &mut PgConnection, sql: &str) -> QueryResult<()> 
     begun
 }
 
-/// The probe as text: several commands in one message can have no binds. It returns a number if `watch` holds, and fails
+/// The probe as text: several commands in one message can have no binds. It returns a row if `watch` holds, and fails
 /// otherwise, which is all that Diesel shows of such a message's result. Nothing in it is anybody's text: OIDs, numbers
 /// and a hash.
 ///
-/// It does not look for types that are in nobody's watch. Those can't be of another server, and where one of them moves,
-/// statements fail, and the transaction is healed.
+/// It does not look for types that are in nobody's watch. Where the server tells when it started, those can't be of
+/// another server; and where one of them moves, statements fail, and the transaction is healed. `None` elsewhere.
 fn question(watch: &Watch) -> Option<String> {
     let snapshot = &watch.snapshot;
-    let hash = snapshot.hashed_names()?;
-    let server = if snapshot.server().is_identified() {
-        let starts = watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz);
-        format!("pg_catalog.pg_postmaster_start_time() = ANY (ARRAY[{}])", joined(starts))
-    } else {
-        format!("pg_catalog.current_setting('server_version_num') = '{}'", snapshot.server().version())
-    };
-    let (before, after) = hash_function(snapshot.server());
+    let hash = snapshot.hashed_names().filter(|_| snapshot.server().is_identified())?;
+    let starts = joined(watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz));
     let oids = joined(snapshot.watched_oids().iter());
-    // Of a stable function's text, or it would be cast, and fail, when the statement is planned.
+    let (before, after) = hash_function(snapshot.server());
+    // A cast that fails would be simpler, but anybody may have defined another one.
     Some(format!(
-        "/* diesel-postgres-hot-upgrade: probe */ SELECT CASE WHEN {server} AND {before}\
+        "/* diesel-postgres-hot-upgrade: probe */ SELECT CASE \
+         WHEN pg_catalog.pg_postmaster_start_time() OPERATOR(pg_catalog.=) ANY (ARRAY[{starts}]) AND {before}\
          pg_catalog.concat(pg_catalog.current_database(), '{{{oids}}}'::pg_catalog.oid[]::pg_catalog.regtype[])\
-         {after} = '{hash}' THEN 1 ELSE pg_catalog.concat(\
-         'diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server: PostgreSQL ', \
-         pg_catalog.current_setting('server_version'))::pg_catalog.int4 END"
+         {after} OPERATOR(pg_catalog.=) '{hash}' THEN '' ELSE pg_catalog.current_setting(\
+         'diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server') END"
     ))
 }
 
@@ -107,7 +115,8 @@ fn joined(numbers: impl Iterator<Item = impl ToString>) -> String {
 /// Lets the server hash the names that it has to show: once for each snapshot, outside a transaction, which a failure
 /// would abort. Without it, transactions begin the long way.
 fn learn_names(conn: &mut PgConnection) {
-    let Some(watch) = known_watch(conn).filter(|watch| watch.snapshot.hashed_names().is_none()) else {
+    let is_to_learn = |snapshot: &Snapshot| snapshot.server().is_identified() && snapshot.hashed_names().is_none();
+    let Some(watch) = known_watch(conn).filter(|watch| is_to_learn(&watch.snapshot)) else {
         return;
     };
     match (HashedNames { snapshot: &watch.snapshot }).get_result::<String>(conn) {
@@ -160,7 +169,34 @@ impl QueryFragment<Pg> for HashedNames<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::horizon::Horizon;
+    use crate::horizon::tests::sighting;
+    use crate::server::tests::server;
+    use crate::watch::SnapshotId;
+
+    fn watch(server: Server) -> Watch {
+        let hold = (server.started, Horizon::first(&sighting(20_000, 700, 700)));
+        let snapshot = Snapshot::new(server, Vec::new(), "{}".into());
+        snapshot.set_hashed_names("c0ffee".into());
+        Watch {
+            id: SnapshotId(NonZeroU64::MIN),
+            snapshot: Arc::new(snapshot),
+            holds: vec![hold],
+            is_private: false,
+        }
+    }
+
+    #[test]
+    fn a_server_that_tells_no_start_is_not_asked_in_passing() {
+        assert!(question(&watch(server(7, 1, 120_022))).is_some());
+        let mut unidentified = server(7, 1, 120_022);
+        unidentified.started = None;
+        assert_eq!(question(&watch(unidentified)), None, "its types that nobody watches may be another server's");
+    }
 
     #[test]
     fn a_start_is_written_to_the_microsecond() {

@@ -124,6 +124,12 @@ impl Change {
         &self.missing
     }
 
+    /// Are all types what they were, and only looked for in other schemas?
+    pub(crate) fn is_of_search_path_only(&self) -> bool {
+        let is_same = self.from.is_same_database(&self.to) && self.moved.is_empty() && self.missing.is_empty();
+        is_same && !self.from.has_search_path_of(&self.to)
+    }
+
     /// Should anybody be told? Another search path on the same database is the doing of one connection; and where
     /// types were only added, nothing that was known is wrong.
     fn is_news(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::begin::Begin;
 use crate::query::HotQuery;
 use crate::state::is_in_transaction;
 use crate::transaction_builder::HotTransactionBuilder;
-use crate::{protection, transaction};
+use crate::{protection, transaction, verify};
 
 /// Verified transactions and queries, on a [`PgConnection`] and so on one of a pool.
 ///
@@ -44,11 +44,10 @@ pub trait HotUpgradeExt {
     /// # Cost
     ///
     /// As many round trips as Diesel's own transaction, two, where nothing changed; the server does more in the first, as
-    /// much as for a checkout. After a change, once for each connection, eight to ten more. Four more than two for the
-    /// first transaction of the process on each server. An error that is not the application's costs one to ask the
-    /// server.
+    /// much as for a checkout. After a change five or six more, once for each connection; two more for the first
+    /// transaction of the process on each server. A failed statement costs one to ask the server.
     ///
-    /// Where something changed, the server's log has one `ERROR` for the message that was refused, which names this
+    /// Where something changed, the server's log has an `ERROR` for the message that was refused, which names this
     /// crate.
     ///
     /// # Errors
@@ -172,7 +171,7 @@ impl HotUpgradeExt for PgConnection {
         E: From<Error>,
     {
         if is_in_transaction(self) || !protection::is_on() {
-            return self.transaction(closure);
+            return voiding(self, |conn| conn.transaction(closure));
         }
         transaction::run(self, &Begin::PLAIN, closure)
     }
@@ -184,10 +183,10 @@ impl HotUpgradeExt for PgConnection {
         E: From<Error>,
     {
         let is_stock = is_in_transaction(self) || !protection::is_on();
-        let options = options(HotTransactionBuilder::new(self));
         if is_stock {
-            return options.run_stock(closure);
+            return voiding(self, |conn| options(HotTransactionBuilder::new(conn)).run_stock(closure));
         }
+        let options = options(HotTransactionBuilder::new(self));
         let how = options.build()?;
         transaction::run(self, &how, closure)
     }
@@ -195,4 +194,9 @@ impl HotUpgradeExt for PgConnection {
     fn hot_query<Q>(&mut self, query: Q) -> HotQuery<'_, Q> {
         HotQuery::new(self, query)
     }
+}
+
+/// After an error, the next checkout asks.
+fn voiding<T, E>(conn: &mut PgConnection, work: impl FnOnce(&mut PgConnection) -> Result<T, E>) -> Result<T, E> {
+    work(conn).inspect_err(|_| verify::forget(conn))
 }

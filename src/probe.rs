@@ -138,13 +138,13 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Probe<'_, LEVEL> {
         out.push_sql(if self.text == Text::First { "1, " } else { "2, " });
         match LEVEL {
             IDENTIFIED => {
-                out.push_sql("CASE WHEN (pg_catalog.pg_postmaster_start_time() = ANY (");
+                out.push_sql("CASE WHEN (pg_catalog.pg_postmaster_start_time() OPERATOR(pg_catalog.=) ANY (");
                 out.push_bind_param::<Array<Timestamptz>, _>(&self.starts)?;
                 out.push_sql(")");
                 self.push_comparison_of_types(&mut out, Level::Identified)
             }
             UNIDENTIFIED => {
-                out.push_sql("CASE WHEN (pg_catalog.current_setting('server_version_num')::pg_catalog.int4 = ");
+                out.push_sql("CASE WHEN (pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.=) ");
                 out.push_bind_param::<Integer, _>(&self.version)?;
                 self.push_comparison_of_types(&mut out, Level::Unidentified)
             }
@@ -160,11 +160,11 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
     /// A type's name as `regtype` shows it changes with a rename, a re-creation (a bare number), `SET SCHEMA`, and
     /// where another type shadows it in the search path (it is shown with its schema).
     fn push_comparison_of_types<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>, level: Level) -> QueryResult<()> {
-        out.push_sql(" AND pg_catalog.current_database()::pg_catalog.text = ");
+        out.push_sql(" AND pg_catalog.current_database()::pg_catalog.text OPERATOR(pg_catalog.=) ");
         out.push_bind_param::<sql_types::Text, _>(self.database)?;
         out.push_sql(" AND ");
         out.push_bind_param::<Array<Oid>, _>(self.oids)?;
-        out.push_sql("::pg_catalog.regtype[]::pg_catalog.text = ");
+        out.push_sql("::pg_catalog.regtype[]::pg_catalog.text OPERATOR(pg_catalog.=) ");
         out.push_bind_param::<sql_types::Text, _>(self.names)?;
         // NULL anywhere is "not the same".
         out.push_sql(") IS NOT TRUE THEN ");

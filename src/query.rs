@@ -10,7 +10,7 @@ use diesel::query_dsl::CompatibleType;
 use diesel::result::Error;
 
 use crate::state::{is_broken, is_in_transaction};
-use crate::transaction::has_changed;
+use crate::transaction::{Healed, heal};
 use crate::{protection, verify};
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the methods
@@ -101,10 +101,15 @@ fn run<T, Q: QueryFragment<Pg>>(
     };
     verify::forget(conn);
     let had_no_effect = matches!(error, Error::DatabaseError(..)) && !is_broken(conn) && is_atomic(query);
-    if had_no_effect && !is_in_transaction(conn) && protection::is_on() && has_changed(conn) {
-        return statement(conn, query);
+    let may_heal = had_no_effect && !is_in_transaction(conn) && protection::is_on();
+    if !may_heal || heal(conn) == Healed::Nothing {
+        return first;
     }
-    first
+    let second = statement(conn, query);
+    if second.is_err() {
+        verify::forget(conn);
+    }
+    second
 }
 
 /// Does a failure of this statement undo all that it did? `CALL` and `DO` can commit in between.

@@ -92,7 +92,7 @@ pub(crate) struct Loaded {
 /// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then.
 pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) -> QueryResult<Option<Loaded>> {
     COUNTERS.catalog_loads.increment();
-    let (server, types, names, sighting, has_written) = Load { level, in_transaction }.get_result::<Row>(conn)?;
+    let (has_written, server, types, names, sighting) = Load { level, in_transaction }.get_result::<Row>(conn)?;
     let (watched_names, consistent) = names;
     if !consistent {
         return Ok(None);
@@ -107,7 +107,7 @@ pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) 
         .collect();
     let snapshot = Snapshot::new(Server::from_fields(server)?, types, watched_names);
     let horizon = Horizon::first(&sighting.into());
-    Ok(Some(Loaded { snapshot, horizon, is_own: in_transaction && has_written }))
+    Ok(Some(Loaded { snapshot, horizon, is_own: has_written }))
 }
 
 const TYPE_ARRAYS: &str = ", ARRAY(SELECT oid FROM types ORDER BY oid)\
@@ -133,15 +133,15 @@ struct Load {
 }
 
 type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
-type Row = (Vec<String>, TypeArrays, (String, bool), SightingRow, bool);
+type Row = (bool, Vec<String>, TypeArrays, (String, bool), SightingRow);
 
 impl Query for Load {
     type SqlType = (
+        Bool,
         Array<Text>,
         (Array<Oid>, Array<Oid>, Array<Text>, Array<Text>, Array<Bool>),
         (Text, Bool),
         SightingSqlType,
-        Bool,
     );
 }
 
@@ -158,7 +158,8 @@ impl QueryFragment<Pg> for Load {
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
         out.push_sql(TYPES);
-        out.push_sql("SELECT ");
+        // First, before the last column draws a transaction's id.
+        out.push_sql("SELECT pg_catalog.txid_current_if_assigned() IS NOT NULL, ");
         out.push_sql(server::identity_fields(self.level));
         out.push_sql(TYPE_ARRAYS);
         out.push_sql(", ");
@@ -168,7 +169,6 @@ impl QueryFragment<Pg> for Load {
         out.push_sql(", ");
         out.push_sql(SIGHTING);
         out.push_sql(if self.in_transaction { NO_NEXT_XID } else { NEXT_XID });
-        out.push_sql(", pg_catalog.txid_current_if_assigned() IS NOT NULL");
         Ok(())
     }
 }

@@ -30,6 +30,22 @@ pub(crate) fn is_broken(conn: &mut PgConnection) -> bool {
     depth(conn).is_err()
 }
 
+/// Marks the open transaction. Diesel gives each transaction a new status, so the mark is gone with the transaction,
+/// however a closure may have ended it, unless another one followed in the same message. (The flag is Diesel's for test
+/// transactions, which are looked at only when a connection goes back to its pool: none does with a marked one.)
+pub(crate) fn mark(conn: &mut PgConnection) {
+    status(conn).set_test_transaction_flag();
+}
+
+/// Is the transaction that was marked still open?
+pub(crate) fn is_marked(conn: &mut PgConnection) -> bool {
+    matches!(
+        status(conn),
+        TransactionManagerStatus::Valid(ValidTransactionManagerStatus { in_transaction: Some(transaction), .. })
+            if transaction.test_transaction
+    )
+}
+
 /// A transaction as libpq knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {

@@ -85,7 +85,7 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     }
     let outcome = agree(conn);
     match &outcome {
-        Ok(_) if !is_in_transaction(conn) => verify::note(conn),
+        Ok(_) if !is_in_transaction(conn) && marker::snapshot(conn).is_some() => verify::note(conn),
         Ok(Outcome::Unchanged) => {}
         // Inside a transaction, the caches may be right for it alone: a `SET LOCAL search_path`, for one.
         Ok(_) => verify::forget(conn),

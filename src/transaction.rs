@@ -9,8 +9,8 @@ use diesel::prelude::*;
 use diesel::result::Error;
 
 use crate::begin::{Begin, begin};
-use crate::state::{State, depth, is_broken, refresh, status};
-use crate::synchronize::{Outcome, synchronize};
+use crate::state::{State, depth, is_broken, is_marked, mark, refresh, status};
+use crate::synchronize::{Outcome, known_watch, synchronize};
 use crate::verify;
 
 /// How often a closure may run again, after statements that failed because types changed.
@@ -61,11 +61,13 @@ fn run_until_over<T, E: From<Error>>(
     let mut reruns = 0;
     loop {
         begin(conn, how)?;
+        mark(conn);
         let error = match attempt(conn, &mut closure) {
             Attempt::Over(result) => return result,
             Attempt::Aborted(error) => error,
         };
-        if reruns == MAX_RERUNS || !has_changed(conn) {
+        // A transaction's own search path is gone with it: that is no change.
+        if reruns == MAX_RERUNS || heal(conn) != Healed::Types {
             return Err(error);
         }
         reruns += 1;
@@ -73,9 +75,26 @@ fn run_until_over<T, E: From<Error>>(
     }
 }
 
-/// What a failed statement asks: was it the fault of the connection's caches? They are right afterwards.
-pub(crate) fn has_changed(conn: &mut PgConnection) -> bool {
-    matches!(synchronize(conn), Ok(Outcome::Primed | Outcome::Changed(_)))
+/// What was wrong with a connection's caches. They are right afterwards.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Healed {
+    /// Nothing, or nothing that is known.
+    Nothing,
+    /// They were those of another search path.
+    SearchPath,
+    Types,
+}
+
+/// What a failed statement asks: was it the fault of the connection's caches?
+pub(crate) fn heal(conn: &mut PgConnection) -> Healed {
+    let was_known = known_watch(conn).is_some();
+    match synchronize(conn) {
+        Ok(Outcome::Changed(change)) if change.is_of_search_path_only() => Healed::SearchPath,
+        Ok(Outcome::Changed(_)) => Healed::Types,
+        // The server is the same, but statements of the connection were gone.
+        Ok(Outcome::Primed) if was_known => Healed::Types,
+        _ => Healed::Nothing,
+    }
 }
 
 enum Attempt<T, E> {
@@ -95,15 +114,10 @@ fn attempt<T, E: From<Error>>(
             Err(NotCommitted::Otherwise(error)) => Attempt::Over(Err(error.into())),
         },
         Err(error) => {
-            let state = refresh(conn);
-            // A connection that is lost, or a transaction that the closure ended: nothing is known of its outcome.
-            let is_open = matches!(state, State::Open | State::Aborted);
-            let is_rolled_back = is_open && roll_back(conn).is_ok();
-            if is_rolled_back && matches!(state, State::Aborted) {
-                Attempt::Aborted(error)
-            } else {
-                Attempt::Over(Err(error))
-            }
+            // Of a transaction that the closure ended, or a lost connection, the outcome is unknown.
+            let is_aborted = is_marked(conn) && refresh(conn) == State::Aborted;
+            let is_rolled_back = !is_broken(conn) && roll_back(conn).is_ok();
+            if is_aborted && is_rolled_back { Attempt::Aborted(error) } else { Attempt::Over(Err(error)) }
         }
     }
 }
@@ -120,14 +134,13 @@ enum NotCommitted {
 const COMMIT: &str = "SAVEPOINT diesel_postgres_hot_upgrade; COMMIT";
 
 fn commit(conn: &mut PgConnection) -> Result<(), NotCommitted> {
-    match depth(conn) {
-        Ok(1) => {}
-        Ok(0) => return Err(NotCommitted::Otherwise(error_of(CLOSURE_ENDED_TRANSACTION))),
-        Ok(_) => {
-            let is_rolled_back = roll_back(conn);
-            return Err(NotCommitted::Otherwise(is_rolled_back.err().unwrap_or(error_of(CLOSURE_LEFT_SAVEPOINT))));
-        }
-        Err(error) => return Err(NotCommitted::Otherwise(error)),
+    let depth_before = depth(conn).map_err(NotCommitted::Otherwise)?;
+    if depth_before != 1 || !is_marked(conn) {
+        let message = if depth_before > 1 { CLOSURE_LEFT_SAVEPOINT } else { CLOSURE_ENDED_TRANSACTION };
+        // Whatever transaction is open now, it is not to be somebody else's.
+        return Err(NotCommitted::Otherwise(
+            roll_back(conn).err().unwrap_or(Error::QueryBuilderError(message.into())),
+        ));
     }
     conn.instrumentation().on_connection_event(InstrumentationEvent::commit_transaction(NonZeroU32::MIN));
     let Err(error) = conn.batch_execute(COMMIT) else {
@@ -138,7 +151,10 @@ fn commit(conn: &mut PgConnection) -> Result<(), NotCommitted> {
     }
     // The savepoint failed: COMMIT was not executed.
     match roll_back(conn) {
-        Ok(()) => Err(NotCommitted::Aborted(error_of(CLOSURE_SWALLOWED_ERROR))),
+        Ok(()) => {
+            let message = format!("{CLOSURE_SWALLOWED_ERROR}: {error}");
+            Err(NotCommitted::Aborted(Error::QueryBuilderError(message.into())))
+        }
         Err(error) => Err(NotCommitted::Otherwise(error)),
     }
 }
@@ -161,7 +177,3 @@ const CLOSURE_ENDED_TRANSACTION: &str = "the closure of hot_transaction ended th
 
 const CLOSURE_LEFT_SAVEPOINT: &str = "nothing was committed: the closure of hot_transaction began a savepoint and \
      did not end it; use conn.transaction, which does";
-
-fn error_of(message: &str) -> Error {
-    Error::QueryBuilderError(message.into())
-}

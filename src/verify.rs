@@ -37,8 +37,8 @@ pub enum Verify {
     /// ends the time for that connection, and so does [`synchronize`](crate::synchronize) where it finds a change inside
     /// a transaction.
     ///
-    /// For up to this time longer than with [`Verify::EveryCheckout`], types that were created since the last look are
-    /// in nobody's watch; see [`HotUpgradeExt::hot_transaction`](crate::HotUpgradeExt::hot_transaction).
+    /// A type that was created within this time, used, and created anew is noticed by the error that it causes, which a
+    /// verified transaction heals: the probe that travels with `BEGIN` does not look for new types, a checkout's does.
     AtMostEvery(Duration),
 }
 

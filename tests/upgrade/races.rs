@@ -201,6 +201,16 @@ fn options_hold_whichever_way_the_transaction_begins() {
                 |conn| settings(conn, "transaction_isolation, transaction_read_only, transaction_deferrable"),
             );
             assert_eq!(isolation, Ok("serializable, on, on".to_owned()));
+            let others = hot.hot_transaction_with(
+                |builder| builder.repeatable_read().read_write().not_deferrable(),
+                |conn| settings(conn, "transaction_isolation, transaction_read_only, transaction_deferrable"),
+            );
+            assert_eq!(others, Ok("repeatable read, off, off".to_owned()));
+            let default = hot.hot_transaction_with(
+                |builder| builder.serializable().read_committed(),
+                |conn| settings(conn, "transaction_isolation"),
+            );
+            assert_eq!(default, Ok("read committed".to_owned()));
         }
     }
     for server in [upgrade.old, upgrade.new] {

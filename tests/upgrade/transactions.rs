@@ -126,52 +126,96 @@ fn a_swallowed_error_of_a_type_that_was_created_anew_is_healed_too() {
     assert_eq!((result, attempts, count(&mut hot)), (Ok(()), 2, 1));
 }
 
+type End = fn(&mut PgConnection) -> QueryResult<()>;
+
+/// Ways to end a transaction behind Diesel's back, or with Diesel's own means.
+const ENDS: [(&str, End); 6] = [
+    ("COMMIT", |conn| conn.batch_execute("COMMIT")),
+    ("ROLLBACK", |conn| conn.batch_execute("ROLLBACK")),
+    ("END", |conn| diesel::sql_query("END").execute(conn).map(drop)),
+    ("ABORT; SELECT 1", |conn| conn.batch_execute("ABORT; SELECT 1")),
+    ("Diesel's commit", |conn| AnsiTransactionManager::commit_transaction(conn)),
+    ("Diesel's rollback", |conn| AnsiTransactionManager::rollback_transaction(conn)),
+];
+
 #[test]
 fn a_closure_that_ends_the_transaction_by_itself_is_an_error() {
-    let (_upgrade, mut hot, _) = direct();
-    for (number, end) in ["COMMIT", "ROLLBACK", "COMMIT AND NO CHAIN"].into_iter().enumerate() {
+    let (_upgrade, mut hot, mut other) = direct();
+    let begins: [(&str, End); 3] = [
+        ("none", |_| Ok(())),
+        ("BEGIN", |conn| conn.batch_execute("BEGIN")),
+        ("Diesel's begin", |conn| AnsiTransactionManager::begin_transaction(conn)),
+    ];
+    for (end_name, end) in ENDS {
+        for (begin_name, begin) in begins {
+            let before = count(&mut other);
+            let result = hot.hot_transaction(|conn| {
+                end(conn)?;
+                begin(conn)?;
+                if begin_name == "none" { Ok(()) } else { insert_first(conn) }
+            });
+            let error = result.expect_err(end_name).to_string();
+            assert!(error.contains("ended the transaction"), "{end_name}, {begin_name}: {error}");
+            assert!(!hot.is_broken(), "{end_name}, {begin_name}");
+            // Nor does what came after it wait for somebody else's COMMIT.
+            hot.hot_transaction(|_| QueryResult::Ok(())).expect("it goes on");
+            assert_eq!(count(&mut other), before, "{end_name}, {begin_name}");
+        }
+    }
+}
+
+#[test]
+fn a_closure_that_failed_after_it_committed_by_itself_is_not_run_again() {
+    for (name, end) in ENDS {
+        let upgrade = upgrade();
+        let (mut hot, _) = connections(&upgrade.url());
         let mut attempts = 0;
         let result = hot.hot_transaction(|conn| {
             attempts += 1;
             insert_first(conn)?;
-            conn.batch_execute(end).or_else(|_| conn.batch_execute("END"))
+            end(conn)?;
+            AnsiTransactionManager::begin_transaction(conn)?;
+            upgrade.run_on(upgrade.old, crate::types::RECREATE_ENUM).expect("another enum of the same name");
+            insert_first(conn)
         });
-        let error = result.expect_err(end).to_string();
-        assert!(error.contains("ended the transaction"), "{number} {end}: {error}");
-        assert_eq!(attempts, 1);
-
-        // With another transaction after it.
-        let result = hot.hot_transaction(|conn| {
-            conn.batch_execute(end).or_else(|_| conn.batch_execute("END"))?;
-            conn.batch_execute("BEGIN")
-        });
-        result.expect_err("the transaction is another one");
-        conn_goes_on_after_raw_begin(&mut hot);
+        assert!(matches!(result, Err(Error::DatabaseError(..))), "{name}: {result:?}");
+        assert_eq!(attempts, 1, "{name}");
+        hot.hot_transaction(|conn| work(conn, 5)).expect("it goes on");
+        assert!(count(&mut hot) <= 1, "{name}");
     }
 }
 
-/// The raw transaction that a closure left open is the user's own; it ends here.
-fn conn_goes_on_after_raw_begin(conn: &mut PgConnection) {
-    conn.batch_execute("ROLLBACK").expect("the end of the raw transaction");
-    assert_eq!(conn.hot_transaction(|conn| documents::table.count().get_result::<i64>(conn)).map(drop), Ok(()));
-}
-
 #[test]
-fn a_failed_closure_that_ended_the_transaction_by_itself_is_not_run_again() {
+fn a_violated_constraint_in_a_tenants_schema_is_not_run_again() {
     let upgrade = upgrade();
+    upgrade
+        .run_on(upgrade.old, "CREATE SCHEMA tenant; CREATE TYPE tenant.document_status AS ENUM ('draft')")
+        .expect("a tenant");
     let (mut hot, _) = connections(&upgrade.url());
-    let mut attempts = 0;
-    let result = hot.hot_transaction(|conn| {
-        attempts += 1;
-        insert_first(conn)?;
-        conn.batch_execute("COMMIT")?;
-        upgrade.run_on(upgrade.old, crate::types::RECREATE_ENUM).expect("another enum of the same name");
-        insert_first(conn)
-    });
-    assert!(result.is_err());
-    assert_eq!(attempts, 1);
-    hot.hot_transaction(|conn| work(conn, 5)).expect("it goes on");
-    assert_eq!(count(&mut hot), 1);
+    let path = "SET LOCAL search_path = tenant, public";
+    for _ in 0..2 {
+        let mut attempts = 0;
+        let result = hot.hot_transaction_with(
+            |builder| builder.before_probe(path),
+            |conn| {
+                attempts += 1;
+                fail_by_unique_key(conn)
+            },
+        );
+        assert!(matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))), "{result:?}");
+        assert_eq!(attempts, 1, "before the probe");
+
+        let mut attempts = 0;
+        let result = hot.hot_transaction(|conn| {
+            attempts += 1;
+            conn.batch_execute(path)?;
+            conn.batch_execute("CREATE TYPE of_its_own AS ENUM ('a')")?;
+            diesel_postgres_hot_upgrade::synchronize(conn)?;
+            fail_by_unique_key(conn)
+        });
+        assert!(matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))), "{result:?}");
+        assert_eq!(attempts, 1, "in the closure, with DDL of its own");
+    }
 }
 
 #[test]

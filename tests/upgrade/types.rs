@@ -144,6 +144,22 @@ fn what_a_transaction_saw_of_itself_is_forgotten_when_it_is_rolled_back() {
 }
 
 #[test]
+fn what_a_raw_transaction_saw_of_itself_is_not_shared() {
+    let upgrade = upgrade();
+    let connect = || PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    let (mut raw, mut other) = (connect(), connect());
+    synchronize(&mut other).expect("a first look");
+    // Diesel does not know of it.
+    raw.batch_execute("BEGIN; CREATE TYPE uncommitted AS ENUM ('x')").expect("a type nobody else sees");
+    assert!(matches!(synchronize(&mut raw), Ok(Outcome::Primed)));
+    for _ in 0..2 {
+        assert!(matches!(synchronize(&mut other), Ok(Outcome::Unchanged)));
+    }
+    raw.batch_execute("ROLLBACK").expect("the end of it");
+    assert!(matches!(synchronize(&mut other), Ok(Outcome::Unchanged)));
+}
+
+#[test]
 fn a_domain_over_an_array_does_not_keep_others_from_being_known() {
     let upgrade = upgrade();
     upgrade.run_on(upgrade.old, "CREATE DOMAIN labels AS text[]").expect("a domain over an array");

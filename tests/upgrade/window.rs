@@ -76,9 +76,28 @@ fn an_error_ends_the_window() {
     assert!(cost_of_checkout(&pool, &counter) >= 1);
     assert_eq!(cost_of_checkout(&pool, &counter), 0);
 
-    pool.get().expect("a connection").hot_query(diesel::sql_query("CALL nobody()")).execute().expect_err("nobody");
+    let mut conn = pool.get().expect("a connection");
+    conn.hot_query(diesel::sql_query("CALL nobody()")).execute().expect_err("nobody");
+    drop(conn);
     assert!(cost_of_checkout(&pool, &counter) >= 1);
     assert_eq!(cost_of_checkout(&pool, &counter), 0);
+
+    // It fails, types have changed, and it fails again.
+    upgrade.run_on(upgrade.old, "CREATE TYPE bystander AS ENUM ('a')").expect("a type");
+    let mut conn = pool.get().expect("a connection");
+    conn.hot_query(fail()).execute().expect_err("no such column");
+    drop(conn);
+    assert!(cost_of_checkout(&pool, &counter) >= 1);
+
+    // As a savepoint.
+    let mut conn = pool.get().expect("a connection");
+    let outer = conn.transaction(|conn| {
+        conn.hot_transaction(|conn| fail().execute(conn)).expect_err("no such column");
+        QueryResult::Ok(())
+    });
+    assert_eq!(outer, Ok(()));
+    drop(conn);
+    assert!(cost_of_checkout(&pool, &counter) >= 1);
 }
 
 #[test]
