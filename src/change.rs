@@ -188,7 +188,8 @@ lazy_static! {
 /// another search path.
 ///
 /// Use it to drop caches of your own, or to page somebody. It runs on the thread that noticed, between the pool's
-/// taking a connection and handing it out, with no lock of this crate held: be quick, and don't take another
+/// taking a connection and handing it out, or before the closure of a verified transaction, whose server connection it
+/// may hold; with no lock of this crate held: be quick, and don't take another
 /// connection from the same pool. Its panic is caught and logged. It stays for the life of the process.
 ///
 /// ```

@@ -32,7 +32,8 @@ pub trait HotUpgradeExt {
     /// - an error of the application, that is, any error the closure returns while the transaction is in order. (A
     ///   failed statement inside a savepoint of the closure's own is rolled back with it, and leaves the transaction in
     ///   order.)
-    /// - a failed statement where no types have changed: a violated constraint, a failed serialization
+    /// - a failed statement where no types have changed: a violated constraint, a failed serialization. (Where another
+    ///   server answers when asked, they have.)
     /// - an error of `COMMIT`, whose outcome may be unknown, and a lost connection
     ///
     /// # Inside another transaction
@@ -47,8 +48,11 @@ pub trait HotUpgradeExt {
     /// much as for a checkout. After a change five or six more, once for each connection; two more for the first
     /// transaction of the process on each server. A failed statement costs one to ask the server.
     ///
-    /// Where something changed, the server's log has an `ERROR` for the message that was refused, which names this
-    /// crate.
+    /// Where something changed, the server's log has an `ERROR` for the message that was refused; the statement in it names
+    /// this crate. Where the server does not tell when it started, each transaction costs four more.
+    ///
+    /// After a closure's error, an instrumentation sees a statement `/* diesel-postgres-hot-upgrade: never sent */` that
+    /// fails: it brings Diesel's view of the transaction up to date, and is what it says.
     ///
     /// # Errors
     ///
@@ -57,8 +61,10 @@ pub trait HotUpgradeExt {
     ///
     /// - A statement failed and the closure returned `Ok` nevertheless. (The server answers `COMMIT` with a rollback
     ///   then, which Diesel takes for success.)
-    /// - The closure ended the transaction by itself with a raw `COMMIT` or `ROLLBACK`, or left a savepoint open. Only a
-    ///   `COMMIT AND CHAIN`, or a `COMMIT` and a `BEGIN` in one message, can't be noticed: a closure must not do that.
+    /// - The closure ended the transaction by itself, with raw SQL or by Diesel's means, or left a savepoint open.
+    ///
+    /// One way to end it can't be noticed: in the same message that begins another one, `COMMIT AND CHAIN` for one. A
+    /// closure must not do that: what it committed so would be committed twice if it ran again.
     ///
     /// # Panics
     ///
@@ -69,7 +75,10 @@ pub trait HotUpgradeExt {
     ///
     /// The probe compares the schemas that were in the search path when the transaction began. After a
     /// `SET LOCAL search_path` in the closure, as tenants use it, call [`synchronize`](crate::synchronize), or set it
-    /// [before the probe](HotTransactionBuilder::before_probe); and after migrations on a connection that you hold.
+    /// [before the probe](HotTransactionBuilder::before_probe); and after migrations on a connection that you hold. Each
+    /// such transaction empties the connection's caches twice, which costs about twenty round trips in all, and wears
+    /// the connection out: types that are named with their schema
+    /// (`#[diesel(postgres_type(name = "…", schema = "…"))]`), or a pool for each tenant, are far cheaper.
     ///
     /// # Example
     ///
@@ -135,7 +144,8 @@ pub trait HotUpgradeExt {
     /// It is not run again where it may have taken effect: after a lost connection, an error of decoding its rows (those
     /// of a `RETURNING`, say), and where it is none of `SELECT`, `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `VALUES`, `TABLE`
     /// and `WITH`; a `CALL` or a `DO` may commit in between. All rows are received before the first is decoded. Inside a
-    /// transaction it runs once, since an error aborts the transaction.
+    /// transaction it runs once, since an error aborts the transaction. What no rollback undoes can happen twice, as it can
+    /// with any retry: a sequence's next number, an advisory lock of the session, `dblink`.
     ///
     /// # Cost
     ///

@@ -73,7 +73,8 @@ impl<'a> HotTransactionBuilder<'a> {
     /// `SET LOCAL`, or a `LOCK` that has to come before a `REPEATABLE READ` transaction takes its snapshot.
     ///
     /// It travels with a plain `BEGIN`; the probe follows on its own, in a savepoint: three round trips more than
-    /// without. It runs again where the transaction does.
+    /// without, and about ten where it sets another search path than the last transaction's. It runs again where the
+    /// transaction does.
     ///
     /// # Example
     ///

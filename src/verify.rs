@@ -37,8 +37,9 @@ pub enum Verify {
     /// ends the time for that connection, and so does [`synchronize`](crate::synchronize) where it finds a change inside
     /// a transaction.
     ///
-    /// A type that was created within this time, used, and created anew is noticed by the error that it causes, which a
-    /// verified transaction heals: the probe that travels with `BEGIN` does not look for new types, a checkout's does.
+    /// The probe that travels with `BEGIN` does not look for types that were created since, as a checkout's does, so it
+    /// does not extend this time. Until the next checkout that asks, such a type, used and then created anew, is noticed
+    /// by the error that it causes, which a verified transaction heals.
     AtMostEvery(Duration),
 }
 
