@@ -9,12 +9,12 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::Text;
 
+use crate::rollback::roll_back;
 use crate::server::{PgStart, Server};
 use crate::snapshot::Snapshot;
 use crate::state::is_broken;
 use crate::stats::COUNTERS;
 use crate::synchronize::{known_watch, synchronize};
-use crate::transaction::roll_back;
 use crate::watch::Watch;
 
 /// How a transaction begins.

@@ -6,6 +6,7 @@ mod begin;
 mod change;
 mod customizer;
 mod ext;
+mod heal;
 mod horizon;
 #[cfg(feature = "hstore")]
 pub mod hstore;
@@ -17,6 +18,7 @@ mod probe;
 mod protection;
 mod query;
 mod reset;
+mod rollback;
 mod server;
 mod shield;
 mod snapshot;

@@ -9,8 +9,8 @@ use diesel::query_builder::{AsQuery, Query, QueryBuilder, QueryFragment, QueryId
 use diesel::query_dsl::CompatibleType;
 use diesel::result::Error;
 
+use crate::heal::{Healed, heal};
 use crate::state::{is_broken, is_in_transaction};
-use crate::transaction::{Healed, heal};
 use crate::{protection, verify};
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the methods

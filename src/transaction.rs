@@ -9,8 +9,9 @@ use diesel::prelude::*;
 use diesel::result::Error;
 
 use crate::begin::{Begin, begin};
+use crate::heal::{Healed, heal};
+use crate::rollback::roll_back;
 use crate::state::{State, depth, is_broken, is_marked, mark, refresh, status};
-use crate::synchronize::{Outcome, known_watch, synchronize};
 use crate::verify;
 
 /// How often a closure may run again, after statements that failed because types changed.
@@ -75,28 +76,6 @@ fn run_until_over<T, E: From<Error>>(
     }
 }
 
-/// What was wrong with a connection's caches. They are right afterwards.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Healed {
-    /// Nothing, or nothing that is known.
-    Nothing,
-    /// They were those of another search path.
-    SearchPath,
-    Types,
-}
-
-/// What a failed statement asks: was it the fault of the connection's caches?
-pub(crate) fn heal(conn: &mut PgConnection) -> Healed {
-    let was_known = known_watch(conn).is_some();
-    match synchronize(conn) {
-        Ok(Outcome::Changed(change)) if change.is_of_search_path_only() => Healed::SearchPath,
-        Ok(Outcome::Changed(_)) => Healed::Types,
-        // The server is the same, but statements of the connection were gone.
-        Ok(Outcome::Primed) if was_known => Healed::Types,
-        _ => Healed::Nothing,
-    }
-}
-
 enum Attempt<T, E> {
     Over(Result<T, E>),
     /// A statement failed, and the transaction was rolled back without having been committed.
@@ -157,16 +136,6 @@ fn commit(conn: &mut PgConnection) -> Result<(), NotCommitted> {
         }
         Err(error) => Err(NotCommitted::Otherwise(error)),
     }
-}
-
-/// Rolls back whatever transaction the server has open. A connection on which that fails is marked broken.
-pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
-    let rolled_back = conn.batch_execute("ROLLBACK");
-    if rolled_back.is_err() {
-        status(conn).set_in_error();
-    }
-    rolled_back
 }
 
 const CLOSURE_SWALLOWED_ERROR: &str = "nothing was committed: a statement in the closure of hot_transaction failed, \

@@ -11,7 +11,7 @@ use fixture::{Document, Upgrade, insert, read_back};
 use testbed::PgBouncerConfig;
 
 use crate::pools::upgrade;
-use crate::types::RECREATE_ENUM;
+use crate::types::{CREATE_TENANT, RECREATE_ENUM};
 
 /// What a transaction of the fixture does: write a document, and read it back.
 pub(crate) fn work(conn: &mut PgConnection, number: u64) -> QueryResult<()> {
@@ -265,15 +265,7 @@ fn a_held_connection_survives_where_nobody_keeps_prepared_statements() {
 #[test]
 fn a_transaction_of_a_tenant_finds_the_tenants_types() {
     let upgrade = upgrade();
-    upgrade
-        .run_on(
-            upgrade.old,
-            "CREATE SCHEMA tenant;
-             CREATE TYPE tenant.document_status AS ENUM ('draft', 'published');
-             CREATE TABLE tenant.documents (id bigserial, title citext, attributes hstore,
-                 status tenant.document_status, code document_code)",
-        )
-        .expect("a tenant");
+    upgrade.run_on(upgrade.old, CREATE_TENANT).expect("a tenant");
     let (mut hot, mut stock) = connections(&upgrade.url());
     let tenant = "SET LOCAL search_path = tenant, public";
     for number in 3..6 {

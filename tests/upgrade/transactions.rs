@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{DatabaseErrorKind, Error};
@@ -16,7 +16,7 @@ use crate::races::{connections, work};
 
 const FIRST: u64 = 100;
 
-fn count(conn: &mut PgConnection) -> i64 {
+pub(crate) fn count(conn: &mut PgConnection) -> i64 {
     documents::table.filter(documents::code.eq(code())).count().get_result(conn).expect("a count")
 }
 
@@ -24,12 +24,12 @@ fn code() -> fixture::Code {
     Document::numbered(FIRST).code
 }
 
-fn insert_first(conn: &mut PgConnection) -> QueryResult<()> {
+pub(crate) fn insert_first(conn: &mut PgConnection) -> QueryResult<()> {
     insert(conn, &Document::numbered(FIRST))
 }
 
 /// Two connections that see the same server, past any pooler.
-fn direct() -> (Upgrade, PgConnection, PgConnection) {
+pub(crate) fn direct() -> (Upgrade, PgConnection, PgConnection) {
     let upgrade = upgrade();
     let (hot, stock) = connections(&upgrade.old.url(&upgrade.database));
     (upgrade, hot, stock)
@@ -126,65 +126,6 @@ fn a_swallowed_error_of_a_type_that_was_created_anew_is_healed_too() {
     assert_eq!((result, attempts, count(&mut hot)), (Ok(()), 2, 1));
 }
 
-type End = fn(&mut PgConnection) -> QueryResult<()>;
-
-/// Ways to end a transaction behind Diesel's back, or with Diesel's own means.
-const ENDS: [(&str, End); 6] = [
-    ("COMMIT", |conn| conn.batch_execute("COMMIT")),
-    ("ROLLBACK", |conn| conn.batch_execute("ROLLBACK")),
-    ("END", |conn| diesel::sql_query("END").execute(conn).map(drop)),
-    ("ABORT; SELECT 1", |conn| conn.batch_execute("ABORT; SELECT 1")),
-    ("Diesel's commit", |conn| AnsiTransactionManager::commit_transaction(conn)),
-    ("Diesel's rollback", |conn| AnsiTransactionManager::rollback_transaction(conn)),
-];
-
-#[test]
-fn a_closure_that_ends_the_transaction_by_itself_is_an_error() {
-    let (_upgrade, mut hot, mut other) = direct();
-    let begins: [(&str, End); 3] = [
-        ("none", |_| Ok(())),
-        ("BEGIN", |conn| conn.batch_execute("BEGIN")),
-        ("Diesel's begin", |conn| AnsiTransactionManager::begin_transaction(conn)),
-    ];
-    for (end_name, end) in ENDS {
-        for (begin_name, begin) in begins {
-            let before = count(&mut other);
-            let result = hot.hot_transaction(|conn| {
-                end(conn)?;
-                begin(conn)?;
-                if begin_name == "none" { Ok(()) } else { insert_first(conn) }
-            });
-            let error = result.expect_err(end_name).to_string();
-            assert!(error.contains("ended the transaction"), "{end_name}, {begin_name}: {error}");
-            assert!(!hot.is_broken(), "{end_name}, {begin_name}");
-            // Nor does what came after it wait for somebody else's COMMIT.
-            hot.hot_transaction(|_| QueryResult::Ok(())).expect("it goes on");
-            assert_eq!(count(&mut other), before, "{end_name}, {begin_name}");
-        }
-    }
-}
-
-#[test]
-fn a_closure_that_failed_after_it_committed_by_itself_is_not_run_again() {
-    for (name, end) in ENDS {
-        let upgrade = upgrade();
-        let (mut hot, _) = connections(&upgrade.url());
-        let mut attempts = 0;
-        let result = hot.hot_transaction(|conn| {
-            attempts += 1;
-            insert_first(conn)?;
-            end(conn)?;
-            AnsiTransactionManager::begin_transaction(conn)?;
-            upgrade.run_on(upgrade.old, crate::types::RECREATE_ENUM).expect("another enum of the same name");
-            insert_first(conn)
-        });
-        assert!(matches!(result, Err(Error::DatabaseError(..))), "{name}: {result:?}");
-        assert_eq!(attempts, 1, "{name}");
-        hot.hot_transaction(|conn| work(conn, 5)).expect("it goes on");
-        assert!(count(&mut hot) <= 1, "{name}");
-    }
-}
-
 #[test]
 fn a_violated_constraint_in_a_tenants_schema_is_not_run_again() {
     let upgrade = upgrade();
@@ -216,18 +157,6 @@ fn a_violated_constraint_in_a_tenants_schema_is_not_run_again() {
         assert!(matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))), "{result:?}");
         assert_eq!(attempts, 1, "in the closure, with DDL of its own");
     }
-}
-
-#[test]
-fn a_savepoint_that_is_left_open_is_an_error() {
-    let (_upgrade, mut hot, _) = direct();
-    let result = hot.hot_transaction(|conn| {
-        insert_first(conn)?;
-        AnsiTransactionManager::begin_transaction(conn)
-    });
-    assert!(result.expect_err("a savepoint is open").to_string().contains("savepoint"));
-    assert_eq!(count(&mut hot), 0);
-    assert_eq!(hot.hot_transaction(|conn| work(conn, FIRST)), Ok(()));
 }
 
 #[test]

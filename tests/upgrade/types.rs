@@ -15,6 +15,12 @@ pub(crate) const RECREATE_ENUM: &str = "ALTER TYPE document_status RENAME TO out
     ALTER TABLE documents ALTER status TYPE document_status USING status::text::document_status;
     DROP TYPE outgoing";
 
+/// A schema with a type and a table of the same names as in the other one.
+pub(crate) const CREATE_TENANT: &str = "CREATE SCHEMA tenant;
+    CREATE TYPE tenant.document_status AS ENUM ('draft', 'published');
+    CREATE TABLE tenant.documents (id bigserial, title citext, attributes hstore,
+        status tenant.document_status, code document_code)";
+
 #[test]
 fn a_type_that_is_created_anew_on_the_same_server_is_found() {
     let upgrade = upgrade();
@@ -66,15 +72,7 @@ fn an_extension_that_is_missing_on_the_new_server_breaks_only_its_own_queries() 
 fn another_search_path_finds_the_type_of_the_same_name_there() {
     let upgrade = upgrade();
     let url = upgrade.old.url(&upgrade.database);
-    upgrade
-        .run_on(
-            upgrade.old,
-            "CREATE SCHEMA tenant;
-             CREATE TYPE tenant.document_status AS ENUM ('draft', 'published');
-             CREATE TABLE tenant.documents (id bigserial, title citext, attributes hstore,
-                 status tenant.document_status, code document_code)",
-        )
-        .expect("a tenant");
+    upgrade.run_on(upgrade.old, CREATE_TENANT).expect("a tenant");
     let mut hot = PgConnection::establish(&url).expect("a connection");
     let mut stock = PgConnection::establish(&url).expect("a connection");
     synchronize(&mut hot).expect("a first look");
