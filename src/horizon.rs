@@ -9,6 +9,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Oid, Text, Timestamptz};
 
 use crate::server::{self, Level, Server};
+use crate::tracked::{Tracked, tracked};
 use crate::watch::Watch;
 
 /// A settled horizon is looked at again after this time. It bounds what the rule of [`Horizon`] can't see: an OID
@@ -75,7 +76,7 @@ pub(crate) fn look(
     in_transaction: bool,
 ) -> QueryResult<(Sighting, Server)> {
     let (starts, newest_oids) = watch.by_start(|horizon| horizon.newest_oid);
-    let look = Look { starts, newest_oids, level, in_transaction };
+    let look = Look { starts, newest_oids, level, in_transaction, tracked: tracked() };
     let (sighting, server) = look.get_result::<(SightingRow, Vec<String>)>(conn)?;
     Ok((sighting.into(), Server::from_fields(server)?))
 }
@@ -99,20 +100,31 @@ pub(crate) fn push_element_of_this_start<'b>(
     Ok(())
 }
 
-/// The types that are watched, as the CTE `types`: base types, domains, enums, ranges, multiranges and stand-alone
-/// composites.
+/// The beginning of the CTE `types`, those that are watched: base types, domains, enums, ranges, multiranges and
+/// stand-alone composites.
 ///
 /// Not those up to OID 16383, which come with the server; not arrays, whose OID rides along as `typarray`, nor domains
 /// over arrays, whose own name PostgreSQL shows only from 14 on; not the row types of tables; and not temporary types,
 /// which no other session can use.
-pub(crate) const TYPES: &str = "WITH types AS (\
+const TYPES: &str = "WITH types AS (\
      SELECT t.oid, t.typarray, n.nspname, t.typname, \
      coalesce(pg_catalog.pg_type_is_visible(t.oid), false) AS visible \
      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
      WHERE t.oid > 16383 AND n.nspname !~ '^pg_temp_' \
      AND (t.typtype IN ('b', 'd', 'e', 'm', 'r') AND NOT (t.typelem <> 0 AND t.typlen = -1) \
      OR t.typtype = 'c' AND EXISTS (\
-     SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))) ";
+     SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))";
+
+pub(crate) fn push_types<'b>(out: &mut AstPass<'_, 'b, Pg>, tracked: &'b Option<Tracked>) -> QueryResult<()> {
+    out.push_sql(TYPES);
+    if let Some(names) = tracked {
+        out.push_sql(" AND t.typname::pg_catalog.text = ANY (");
+        out.push_bind_param::<Array<Text>, _>(&**names)?;
+        out.push_sql(")");
+    }
+    out.push_sql(") ");
+    Ok(())
+}
 
 /// The columns of a [`SightingRow`], but for the last.
 pub(crate) const SIGHTING: &str = "(SELECT pg_catalog.count(*) FROM types)\
@@ -142,6 +154,7 @@ struct Look {
     newest_oids: Vec<u32>,
     level: Level,
     in_transaction: bool,
+    tracked: Option<Tracked>,
 }
 
 impl Query for Look {
@@ -159,7 +172,7 @@ impl QueryFragment<Pg> for Look {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: look */ ");
-        out.push_sql(TYPES);
+        push_types(&mut out, &self.tracked)?;
         out.push_sql("SELECT ");
         out.push_sql(SIGHTING);
         if self.in_transaction {

@@ -147,6 +147,11 @@ impl OidTable {
         watch
     }
 
+    /// Forgets everything: every connection becomes *unknown*.
+    pub(crate) fn clear(&self) {
+        self.lock().entries.clear();
+    }
+
     /// Sets how far a snapshot holds on `server`.
     pub(crate) fn advance(&self, id: SnapshotId, server: &Server, horizon: Horizon) {
         if let Some(entry) = self.lock().entries.get_mut(&id) {

@@ -1,15 +1,17 @@
 //! The types of one server, and the statement that reads them.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Bool, Oid, Text};
 
-use crate::horizon::{Horizon, NEXT_XID, NO_NEXT_XID, SIGHTING, SightingRow, SightingSqlType, TYPES};
+use crate::horizon::{Horizon, NEXT_XID, NO_NEXT_XID, SIGHTING, SightingRow, SightingSqlType, push_types};
 use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
+use crate::tracked::{Tracked, tracked};
 
 /// A user-defined type: base, enum, domain, range, multirange or stand-alone composite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,12 +91,15 @@ pub(crate) struct Loaded {
     pub(crate) is_own: bool,
 }
 
-/// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then.
+/// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then, or
+/// another thread what is tracked.
 pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) -> QueryResult<Option<Loaded>> {
     COUNTERS.catalog_loads.increment();
-    let (has_written, server, types, names, sighting) = Load { level, in_transaction }.get_result::<Row>(conn)?;
+    let tracked = tracked();
+    let load = Load { level, in_transaction, tracked: tracked.clone() };
+    let (has_written, server, types, names, sighting) = load.get_result::<Row>(conn)?;
     let (watched_names, consistent) = names;
-    if !consistent {
+    if !consistent || tracked != crate::tracked::tracked() {
         return Ok(None);
     }
     let (oids, array_oids, schemas, names, visible) = types;
@@ -104,10 +109,28 @@ pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) 
         .zip(schemas.into_iter().zip(names))
         .zip(visible)
         .map(|(((oid, array_oid), (schema, name)), visible)| PgType { oid, array_oid, schema, name, visible })
-        .collect();
+        .collect::<Vec<_>>();
+    if tracked.is_none() && types.len() > MANY_TYPES {
+        warn_of_many(types.len());
+    }
     let snapshot = Snapshot::new(Server::from_fields(server)?, types, watched_names);
     let horizon = Horizon::first(&sighting.into());
     Ok(Some(Loaded { snapshot, horizon, is_own: has_written }))
+}
+
+/// More watched types make a probe noticeably slower than a ping.
+const MANY_TYPES: usize = 1_000;
+
+fn warn_of_many(types: usize) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    // The log is user code: it is called with nothing locked.
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            "a database has {types} user-defined types, and each checkout compares them all, which takes its server \
+             about {} µs: call `track` for those that the application binds",
+            types / 2
+        );
+    }
 }
 
 const TYPE_ARRAYS: &str = ", ARRAY(SELECT oid FROM types ORDER BY oid)\
@@ -130,6 +153,7 @@ const NAMES_WITH_ARRAYS: &str = "(ARRAY(SELECT oid FROM types ORDER BY oid) \
 struct Load {
     level: Level,
     in_transaction: bool,
+    tracked: Option<Tracked>,
 }
 
 type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
@@ -157,7 +181,7 @@ impl QueryFragment<Pg> for Load {
         // Once per process and change: not worth a prepared statement on the server.
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
-        out.push_sql(TYPES);
+        push_types(&mut out, &self.tracked)?;
         // First, before the last column draws a transaction's id.
         out.push_sql("SELECT pg_catalog.txid_current_if_assigned() IS NOT NULL, ");
         out.push_sql(server::identity_fields(self.level));

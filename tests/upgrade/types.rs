@@ -142,6 +142,20 @@ fn what_a_transaction_saw_of_itself_is_forgotten_when_it_is_rolled_back() {
 }
 
 #[test]
+fn a_database_with_thousands_of_types_is_warned_of() {
+    record_log();
+    let upgrade = upgrade();
+    let many =
+        "DO $$BEGIN FOR i IN 1..1001 LOOP EXECUTE format('CREATE DOMAIN many_%s AS int', i); END LOOP; END$$";
+    upgrade.run_on(upgrade.old, many).expect("many types");
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    synchronize(&mut conn).expect("a first look");
+    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
+    let warnings = logged(Level::Warn, "call `track`");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
 fn what_a_raw_transaction_saw_of_itself_is_not_shared() {
     let upgrade = upgrade();
     let connect = || PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
