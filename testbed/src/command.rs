@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 
 use crate::Error;
@@ -37,8 +38,21 @@ pub(crate) fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
 }
 
+type Listener = Box<dyn Fn(&str) + Send + Sync>;
+
+static LISTENER: OnceLock<Listener> = OnceLock::new();
+
+/// Hands what the testbed has to say ("fetching …") to `listener`, a line at a time, for those who draw on the standard
+/// error themselves. The first listener of the process stays.
+pub fn listen(listener: impl Fn(&str) + Send + Sync + 'static) {
+    let _ = LISTENER.set(Box::new(listener));
+}
+
 /// Says what takes long. Not by `eprintln!`, which the test harness swallows until the test has failed.
 pub(crate) fn tell(what: &str) {
-    // Nobody may be listening.
-    let _ = writeln!(io::stderr(), "{what}");
+    match LISTENER.get() {
+        Some(listener) => listener(what),
+        // Nobody may be reading.
+        None => drop(writeln!(io::stderr(), "{what}")),
+    }
 }

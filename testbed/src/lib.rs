@@ -36,6 +36,7 @@ mod target;
 mod template;
 
 pub use cluster::{Cluster, MAJORS};
+pub use command::listen;
 pub use error::Error;
 pub use forwarder::Forwarder;
 pub use ini::PgBouncerConfig;
