@@ -1,141 +1,156 @@
-//! What each thread does: check out a connection, write a document, read it back.
+//! What each thread does: check out a connection, do some work of its own, write and read back, or read.
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::pg::PgConnection;
-use diesel::r2d2::{ManageConnection, Pool};
-use fixture::{Document, insert, read_back};
+use diesel::r2d2::R2D2Connection;
+use diesel::result::QueryResult;
+use fixture::{Document, count_known, insert, read_back};
 
-/// When the switch began, and when it was done.
-#[derive(Debug, Default)]
-pub(crate) struct SwitchClock {
-    began: OnceLock<Instant>,
-    done: OnceLock<Instant>,
+use crate::args::MAX_THREADS;
+use crate::run::Message;
+use crate::subject::{Subject, SubjectPool};
+
+/// A thread begins something new this often, so that a pool that fails quickly doesn't take the others' time.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// What an application does between its checkout and its first statement. The server can change meanwhile.
+const OWN_WORK: Duration = Duration::from_millis(5);
+
+/// Of the numbers of documents, each thread has so many to itself.
+const NUMBERS: u64 = 1 << 32;
+
+/// One transaction.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) subject: Subject,
+    /// Since the start of the run, as all times.
+    pub(crate) began: Duration,
+    pub(crate) ended: Duration,
+    /// How long the checkout took, the check of the connection included.
+    pub(crate) checkout: Duration,
+    /// The checkout and the transaction, without the application's own work.
+    pub(crate) latency: Duration,
+    pub(crate) statements: u32,
+    pub(crate) outcome: Outcome,
 }
 
-impl SwitchClock {
-    pub(crate) fn time<T>(&self, switch: impl FnOnce() -> T) -> T {
-        let _ = self.began.set(Instant::now());
-        let result = switch();
-        let _ = self.done.set(Instant::now());
-        result
-    }
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Right,
+    /// No error, and another answer than the right one.
+    Wrong,
+    Failed {
+        text: String,
+        /// The connection is gone, and nobody's caches had a part in it.
+        is_lost: bool,
+    },
 }
 
-/// One pool under load.
-pub(crate) struct Load<'a, M: ManageConnection> {
-    pub(crate) pool: &'a Pool<M>,
-    pub(crate) first_number: u64,
-    pub(crate) clock: &'a SwitchClock,
-    pub(crate) end: Instant,
+/// The load on one pool.
+pub(crate) struct Load<'a> {
+    pub(crate) pool: &'a SubjectPool,
+    pub(crate) threads: u32,
+    pub(crate) start: Instant,
+    pub(crate) length: Duration,
+    /// Ends the load early.
+    pub(crate) stop: &'a AtomicBool,
 }
 
-/// What came of it.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) statements: u64,
-    pub(crate) wrong_answers: u64,
-    /// On connections that were checked out before the switch was done: no checkout can know of it.
-    pub(crate) failures_in_flight: u64,
-    /// On connections that were checked out after the switch.
-    pub(crate) failures_after_checkout: u64,
-    /// Before the switch: nothing should fail there.
-    pub(crate) failures_before: u64,
-    pub(crate) failures_by_text: BTreeMap<String, u64>,
-    pub(crate) first_success: Option<Duration>,
-    checkouts: Vec<Duration>,
-}
-
-impl Tally {
-    /// No wrong answer, nothing failed but what was under way during the switch, and work went on after it.
-    pub(crate) fn is_right(&self) -> bool {
-        let failures = self.failures_before + self.failures_after_checkout;
-        self.wrong_answers == 0 && failures == 0 && self.first_success.is_some()
+impl Load<'_> {
+    /// Runs until the time is up.
+    pub(crate) fn run(&self, events: &Sender<Message>) {
+        thread::scope(|scope| {
+            for number in 0..self.threads {
+                let events = events.clone();
+                scope.spawn(move || self.run_thread(number, &events));
+            }
+        });
     }
 
-    pub(crate) fn failures(&self) -> u64 {
-        self.failures_by_text.values().sum()
-    }
-
-    /// How long a checkout took before the switch, check of the connection included.
-    pub(crate) fn median_checkout(&self) -> Option<Duration> {
-        let mut checkouts = self.checkouts.clone();
-        checkouts.sort_unstable();
-        checkouts.get(checkouts.len() / 2).copied()
-    }
-
-    fn add(mut self, other: Tally) -> Tally {
-        self.statements += other.statements;
-        self.wrong_answers += other.wrong_answers;
-        self.failures_in_flight += other.failures_in_flight;
-        self.failures_after_checkout += other.failures_after_checkout;
-        self.failures_before += other.failures_before;
-        for (text, count) in other.failures_by_text {
-            *self.failures_by_text.entry(text).or_default() += count;
-        }
-        self.first_success = self.first_success.into_iter().chain(other.first_success).min();
-        self.checkouts.extend(other.checkouts);
-        self
-    }
-}
-
-impl<M: ManageConnection<Connection = PgConnection>> Load<'_, M> {
-    /// Runs on as many threads as the pool has connections.
-    pub(crate) fn run(&self) -> Tally {
-        let number = AtomicU64::new(self.first_number);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..self.pool.max_size()).map(|_| scope.spawn(|| self.run_thread(&number))).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().expect("a thread of the load"))
-                .fold(Tally::default(), Tally::add)
+    /// Before the run: uses every connection once.
+    pub(crate) fn warm_up(pool: &SubjectPool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut numbers = first_number(pool.subject, MAX_THREADS)..;
+        pool.warm_up(|conn| {
+            let number = numbers.next().unwrap_or_default();
+            Ok(write(conn, number, &mut 0)? && read(conn, &mut 0)?)
         })
     }
 
-    fn run_thread(&self, number: &AtomicU64) -> Tally {
-        let mut tally = Tally::default();
-        while Instant::now() < self.end {
-            let began = Instant::now();
-            let document = Document::numbered(number.fetch_add(1, Ordering::Relaxed));
-            match self.write_and_read(&document, began, &mut tally) {
-                Ok(()) => self.note_success(began, &mut tally),
-                Err(text) => self.note_failure(text, began, &mut tally),
+    fn run_thread(&self, thread: u32, events: &Sender<Message>) {
+        // Threads that begin at the same moment would wait for each other.
+        let mut next = self.start + PERIOD * thread / self.threads;
+        for number in first_number(self.pool.subject, thread).. {
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            if self.start.elapsed() >= self.length || self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            next = Instant::now() + PERIOD;
+            if events.send(Message::Event(self.transact_once(number))).is_err() {
+                break;
             }
         }
-        tally
     }
 
-    fn write_and_read(&self, document: &Document, began: Instant, tally: &mut Tally) -> Result<(), String> {
-        let mut conn = self.pool.get().map_err(|error| format!("checkout: {error}"))?;
-        if self.clock.began.get().is_none() {
-            tally.checkouts.push(began.elapsed());
+    /// Every other one writes.
+    fn transact_once(&self, number: u64) -> Event {
+        let began = Instant::now();
+        let checked_out = self.pool.checkout();
+        let checkout = began.elapsed();
+        thread::sleep(OWN_WORK);
+        let from = Instant::now();
+        let mut statements = 0;
+        let outcome = match checked_out {
+            Ok(mut conn) => {
+                let done = self.pool.transact(&mut conn, |conn| {
+                    if number % 2 == 0 {
+                        write(conn, number, &mut statements)
+                    } else {
+                        read(conn, &mut statements)
+                    }
+                });
+                match done {
+                    Ok(true) => Outcome::Right,
+                    Ok(false) => Outcome::Wrong,
+                    Err(error) => Outcome::Failed {
+                        text: error.to_string(),
+                        is_lost: conn.is_broken() || conn.ping().is_err(),
+                    },
+                }
+            }
+            Err(error) => Outcome::Failed { text: format!("checkout: {error}"), is_lost: false },
+        };
+        Event {
+            subject: self.pool.subject,
+            began: began - self.start,
+            ended: self.start.elapsed(),
+            checkout,
+            latency: checkout + from.elapsed(),
+            statements,
+            outcome,
         }
-        tally.statements += 1;
-        insert(&mut conn, document).map_err(|error| error.to_string())?;
-        tally.statements += 1;
-        let found = read_back(&mut conn, document).map_err(|error| error.to_string())?;
-        if found != [document.clone()] {
-            tally.wrong_answers += 1;
-        }
-        Ok(())
     }
+}
 
-    fn note_success(&self, began: Instant, tally: &mut Tally) {
-        if let Some(done) = self.clock.done.get().filter(|done| began >= **done) {
-            tally.first_success.get_or_insert_with(|| done.elapsed());
-        }
-    }
+/// Above the numbers of documents that are there already.
+fn first_number(subject: Subject, thread: u32) -> u64 {
+    (subject as u64 * u64::from(MAX_THREADS + 1) + u64::from(thread) + 1) * NUMBERS
+}
 
-    fn note_failure(&self, text: String, began: Instant, tally: &mut Tally) {
-        *tally.failures_by_text.entry(text).or_default() += 1;
-        match (self.clock.began.get(), self.clock.done.get()) {
-            (None, _) => tally.failures_before += 1,
-            (_, Some(done)) if began >= *done => tally.failures_after_checkout += 1,
-            _ => tally.failures_in_flight += 1,
-        }
-    }
+/// Writes a document and reads it back by its `citext`, its `hstore`, its enum and its domain. Is the answer right?
+fn write(conn: &mut PgConnection, number: u64, statements: &mut u32) -> QueryResult<bool> {
+    let document = Document::numbered(number);
+    *statements += 1;
+    insert(conn, &document)?;
+    *statements += 1;
+    Ok(read_back(conn, &document)? == [document])
+}
+
+/// Counts a document that is on both servers, by its `citext` in another case. Is the answer right?
+fn read(conn: &mut PgConnection, statements: &mut u32) -> QueryResult<bool> {
+    *statements += 1;
+    Ok(count_known(conn)? == 1)
 }

@@ -1,52 +1,37 @@
-//! PostgreSQL 10 is replaced by 12 behind PgBouncer, under load, below a stock pool and below a protected one.
+//! PostgreSQL is replaced behind PgBouncer, under load, below a stock pool and below two protected ones.
 
+mod args;
+mod counts;
+mod figures;
+mod latencies;
 mod load;
-mod report;
+mod page;
+mod palette;
+mod picture;
+mod progress;
+mod rows;
+mod run;
+mod servers;
+mod subject;
+mod switches;
+mod table;
+mod timeline;
+mod verdict;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use clap::Parser;
-use diesel::pg::PgConnection;
-use diesel::r2d2::{ConnectionManager, ManageConnection, Pool};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
-use fixture::Upgrade;
-use testbed::PgBouncerConfig;
+use serde_json::json;
 
-use crate::load::{Load, SwitchClock};
+use crate::args::Options;
+use crate::figures::Figures;
+use crate::progress::Progress;
 
-const EXAMPLES: &str = "\
-Examples:
-  # A quarter of a minute, on servers that are fetched and started for it; the first time it takes longer
-  cargo run --release --example hot_upgrade
-
-  # Shorter, with more threads
-  cargo run --release --example hot_upgrade -- --seconds 3 --threads 16
-
-  # On servers of your own (superuser URLs); a database is created on each
-  TESTBED_POSTGRES10_URL=postgres://postgres@localhost:5432/postgres \\
-  TESTBED_POSTGRES12_URL=postgres://postgres@localhost:5433/postgres \\
-  cargo run --release --example hot_upgrade
-
-The exit code is 0 only if the protected pool gave no wrong answer, went on after the switch, and nothing failed on it
-but what was under way during the switch.";
-
-/// Replaces PostgreSQL 10 by 12 behind PgBouncer, under load, below a stock pool and below a protected one
-#[derive(Parser)]
-#[command(after_help = EXAMPLES)]
-struct Options {
-    /// How long to run before the switch, and again after it
-    #[arg(long, value_name = "SECONDS", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
-    /// Threads, and connections, for each of the two pools
-    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
-    threads: u32,
-}
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    env_logger::Builder::new().parse_filters("off,diesel_postgres_hot_upgrade=warn").init();
-    match run(&options) {
+    match perform(&Options::read()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -56,39 +41,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
-    eprintln!("Starting PostgreSQL 10, PostgreSQL 12 and PgBouncer, and running the migrations on both …");
-    let upgrade = Upgrade::start(PgBouncerConfig::default())?;
-    let stock = builder(options).build(ConnectionManager::<PgConnection>::new(upgrade.url()))?;
-    let hot = builder(options)
-        .connection_customizer(Box::new(HotUpgradeCustomizer::new()))
-        .build(HotUpgradeManager::new(upgrade.url()))?;
+fn perform(options: &Options) -> Result<bool, AnyError> {
+    // Not after the run that it is to report.
+    fs::create_dir_all(&options.report).map_err(cannot("create the folder", &options.report))?;
+    let progress = Progress::new(servers::STEPS);
+    let writer = progress.writer();
+    testbed::listen(move |what| writer.line(what));
+    env_logger::Builder::new()
+        .parse_filters("off,diesel_postgres_hot_upgrade=warn")
+        .target(env_logger::Target::Pipe(Box::new(progress.writer())))
+        .init();
 
-    let clock = SwitchClock::default();
-    let seconds = Duration::from_secs(options.seconds);
-    let end = Instant::now() + 2 * seconds;
-    let (stock, hot) = std::thread::scope(|scope| {
-        let stock = scope.spawn(|| Load { pool: &stock, first_number: 1, clock: &clock, end }.run());
-        let hot = scope.spawn(|| Load { pool: &hot, first_number: 1 << 40, clock: &clock, end }.run());
-        eprintln!("{} threads write and read through each pool, for {seconds:?} …", options.threads);
-        std::thread::sleep(seconds);
-        eprintln!("Switching PgBouncer from PostgreSQL 10 to 12 …");
-        let switched = clock.time(|| upgrade.switch_to(upgrade.new));
-        eprintln!("… switched. The load goes on for {seconds:?}.");
-        let both = (stock.join().expect("the stock load"), hot.join().expect("the protected load"));
-        switched.map(|()| both)
-    })?;
-
-    println!("{}", report::comparison(&stock, &hot));
-    println!("{}", report::failures(&stock, &hot));
-    let is_right = hot.is_right();
-    println!("{}", report::verdict(&stock, &hot));
-    Ok(is_right)
+    let upgrade = servers::start(options, &progress)?;
+    let figures = run::run(options, &upgrade, progress)?;
+    let is_kept = verdict::is_kept(&figures);
+    if options.json {
+        let mut value = serde_json::to_value(&figures)?;
+        value["promises_kept"] = json!(is_kept);
+        println!("{value:#}");
+    } else {
+        println!("{}\n{}", table::tables(&figures), verdict::sentences(&figures));
+    }
+    write_report(&options.report, &figures)?;
+    Ok(is_kept)
 }
 
-fn builder<M: ManageConnection>(options: &Options) -> diesel::r2d2::Builder<M> {
-    Pool::builder()
-        .max_size(options.threads)
-        .connection_timeout(Duration::from_secs(5))
-        .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
+fn write_report(folder: &Path, figures: &Figures) -> Result<(), AnyError> {
+    let picture = picture::draw(figures)?;
+    for (name, text) in [("hot-upgrade.html", page::render(figures, &picture)), ("hot-upgrade.svg", picture)] {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(cannot("write", &path))?;
+        eprintln!("{}", path.display());
+    }
+    Ok(())
+}
+
+fn cannot(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> AnyError {
+    let path: PathBuf = path.to_owned();
+    move |error| format!("cannot {action} {}: {error}", path.display()).into()
 }
