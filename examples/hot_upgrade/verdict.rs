@@ -30,7 +30,8 @@ pub(crate) fn sentences(figures: &Figures) -> String {
     if figures.options.pooler == Pooler::Session && lost {
         sentences.push(
             "In session mode the pooler cuts every connection, and new ones start empty: \
-             each subject loses what was under way, and needs no protection."
+             each subject loses what was under way, `verified` also what it hands out unasked within its window, \
+             and none needs protection."
                 .to_owned(),
         );
     }
