@@ -190,7 +190,8 @@ lazy_static! {
 /// Use it to drop caches of your own, or to page somebody. It runs on the thread that noticed, between the pool's
 /// taking a connection and handing it out, or before the closure of a verified transaction, whose server connection it
 /// may hold; with no lock of this crate held: be quick, and don't take another
-/// connection from the same pool. Its panic is caught and logged. It stays for the life of the process.
+/// connection from the same pool. Its panic is caught and logged. It stays for the life of the process. Where two servers take
+/// turns behind one address, each turn is a change: limit how often you page.
 ///
 /// ```
 /// diesel_postgres_hot_upgrade::on_change(|change| {

@@ -14,8 +14,7 @@ use crate::{protection, transaction, verify};
 ///
 /// All methods do what stock Diesel does where `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 pub trait HotUpgradeExt {
-    /// Runs `closure` in a transaction on a server that the connection's caches agree with: as
-    /// [`Connection::transaction`], and with no statement that binds an OID of another server.
+    /// Like [`Connection::transaction`], but no statement in it can bind an OID of another server.
     ///
     /// `BEGIN` and the probe are one message, and a pooler in transaction mode pins the server connection from there to
     /// `COMMIT`: so the server can't change under the closure, wherever it changed before. Where it did, the caches are
@@ -32,15 +31,15 @@ pub trait HotUpgradeExt {
     /// - an error of the application, that is, any error the closure returns while the transaction is in order. (A
     ///   failed statement inside a savepoint of the closure's own is rolled back with it, and leaves the transaction in
     ///   order.)
-    /// - a failed statement where no types have changed: a violated constraint, a failed serialization. (Where another
-    ///   server answers when asked, they have.)
+    /// - a failed statement where no types have changed: a violated constraint, a failed serialization. (If
+    ///   another server answers when asked, that counts as a change.)
     /// - an error of `COMMIT`, whose outcome may be unknown, and a lost connection
     ///
     /// # Inside another transaction
     ///
     /// There it is a savepoint, as with Diesel, and nothing else: neither verified nor run again. The outer one should be
     /// a verified transaction. Diesel has to know of it: one that was begun with a raw `BEGIN` in `batch_execute` is not
-    /// seen, and is committed or rolled back in its place.
+    /// seen, and this one's end would be its end.
     ///
     /// # Cost
     ///
@@ -103,7 +102,7 @@ pub trait HotUpgradeExt {
         F: FnMut(&mut PgConnection) -> Result<T, E>,
         E: From<Error>;
 
-    /// The same with options: those of Diesel's [`build_transaction`](PgConnection::build_transaction), and
+    /// The same with options, which come first: those of Diesel's [`build_transaction`](PgConnection::build_transaction), and
     /// [SQL that has to come first](HotTransactionBuilder::before_probe).
     ///
     /// The probe is the transaction's first query. Under `REPEATABLE READ` and `SERIALIZABLE` it takes the snapshot, so

@@ -56,6 +56,7 @@ impl<'a, Q> HotQuery<'a, Q> {
     }
 
     /// Loads the first row. As [`RunQueryDsl::get_result`](diesel::RunQueryDsl::get_result): it does not add a `LIMIT`.
+    /// In place of Diesel's `first`, call `limit(1)` on the query.
     ///
     /// # Errors
     ///

@@ -40,7 +40,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Probes sent: one a checkout where nothing changed. (What else a change costs is not counted here.)
+    /// Probes sent: where nothing changed, one for each checkout that asks, and one for each verified transaction. (What
+    /// else a change costs is not counted here.)
     #[must_use]
     pub fn probes(&self) -> u64 {
         self.probes

@@ -8,7 +8,7 @@ use diesel::sql_types::HasSqlType;
 use crate::oid_table::OID_TABLE;
 use crate::tracked;
 
-/// Watches the SQL type `ST`, and from the first call on only those types that were named so. Without any call, every
+/// Watches the SQL type `ST`. **The first call stops watching every type that is not named**; without any, every
 /// user-defined type of the database is watched.
 ///
 /// It is meant for databases with thousands of types, since a probe compares all that are watched, at about 0.5 µs each

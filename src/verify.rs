@@ -25,8 +25,8 @@ pub enum Verify {
     /// in verified transactions.
     #[default]
     EveryCheckout,
-    /// Not at a checkout within this time after the connection was last asked and answered: it costs no round trip,
-    /// and no check at all, an inner manager's included.
+    /// Skips the check, an inner manager's included, if the connection was asked, and answered, within this time: such a
+    /// checkout costs no round trip.
     ///
     /// Right where *every* statement runs in a [verified transaction](crate::HotUpgradeExt::hot_transaction), which
     /// asks for itself: then nothing is lost, and a checkout is cheaper than the stock one. Wrong for anything else:

@@ -19,6 +19,7 @@ mod timeline;
 mod verdict;
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,25 +56,33 @@ fn perform(options: &Options) -> Result<bool, AnyError> {
     let upgrade = servers::start(options, &progress)?;
     let figures = run::run(options, &upgrade, progress)?;
     let is_kept = verdict::is_kept(&figures);
-    if options.json {
+    // First, and in silence: whoever reads the output may stop reading.
+    let written = write_report(&options.report, &figures)?;
+    let output = if options.json {
         let mut value = serde_json::to_value(&figures)?;
         value["promises_kept"] = json!(is_kept);
-        println!("{value:#}");
+        format!("{value:#}")
     } else {
-        println!("{}\n{}", table::tables(&figures), verdict::sentences(&figures));
+        format!("{}\n{}", table::tables(&figures), verdict::sentences(&figures))
+    };
+    match writeln!(io::stdout(), "{output}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
     }
-    write_report(&options.report, &figures)?;
+    let _ = writeln!(io::stderr(), "Wrote {written}");
     Ok(is_kept)
 }
 
-fn write_report(folder: &Path, figures: &Figures) -> Result<(), AnyError> {
+/// Writes the picture and the page, and says where they are.
+fn write_report(folder: &Path, figures: &Figures) -> Result<String, AnyError> {
     let picture = picture::draw(figures)?;
-    for (name, text) in [("hot-upgrade.html", page::render(figures, &picture)), ("hot-upgrade.svg", picture)] {
-        let path = folder.join(name);
-        fs::write(&path, text).map_err(cannot("write", &path))?;
-        eprintln!("{}", path.display());
+    let page = page::render(figures, &picture);
+    let paths = ["hot-upgrade.svg", "hot-upgrade.html"].map(|name| folder.join(name));
+    for (path, text) in paths.iter().zip([picture, page]) {
+        fs::write(path, text).map_err(cannot("write", path))?;
     }
-    Ok(())
+    let [picture, page] = paths.each_ref().map(|path| path.display());
+    Ok(format!("{picture} and {page}"))
 }
 
 fn cannot(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> AnyError {

@@ -37,8 +37,9 @@ pub(crate) fn sentences(figures: &Figures) -> String {
     }
     if diesel_postgres_hot_upgrade::stats().probes() == 0 {
         sentences.push("The protection was switched off by the environment.".to_owned());
-    } else if !is_kept(figures) {
-        sentences.push("A promise was NOT kept.".to_owned());
+    } else {
+        let all = if is_kept(figures) { "All promises were kept." } else { "A promise was NOT kept." };
+        sentences.push(all.to_owned());
     }
     sentences.join("\n")
 }
