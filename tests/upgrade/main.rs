@@ -7,6 +7,7 @@ mod customizer;
 mod ended_transactions;
 mod events;
 mod forwarder;
+mod kinds;
 mod ledger;
 mod majors;
 mod migrations;
