@@ -4,6 +4,7 @@ mod alternating;
 mod bad_input;
 mod collision;
 mod customizer;
+mod ddl;
 mod ended_transactions;
 mod events;
 mod forwarder;

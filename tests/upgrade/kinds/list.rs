@@ -96,7 +96,7 @@ macro_rules! kind {
                 expect("select", found, &$value)
             }
 
-            fn many(conn: &mut PgConnection) -> Verdict {
+            pub(crate) fn many(conn: &mut PgConnection) -> Verdict {
                 let rows = || vec![$value, $value];
                 let written = diesel::insert_into($name::table)
                     .values(($name::plain.eq($value), $name::many.eq(rows())))

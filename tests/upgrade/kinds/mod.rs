@@ -1,11 +1,14 @@
 //! Every kind of type that each server numbers for itself: bound, read and copied, alone and in arrays.
 
 mod list;
+pub(crate) mod moods;
 pub(crate) mod sql_types;
 mod switch;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+
+pub(crate) use list::citizen::many as citizens;
 
 /// What went wrong, or nothing.
 pub(crate) type Verdict = Result<(), String>;

@@ -23,6 +23,7 @@ macro_rules! sql_types {
         )*
     };
 }
+pub(crate) use sql_types;
 
 sql_types! {
     Ltree = "ltree";
