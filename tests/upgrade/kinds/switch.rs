@@ -7,6 +7,7 @@ use testbed::{Cluster, PgBouncerConfig};
 
 use super::Verdict;
 use super::list::{DOMAINS, EVERYWHERE, FROM_14, Kind};
+use super::sql_types::{Isbn, Wire};
 use crate::pools::{hot_pool, stock_pool, upgrade};
 
 /// The types, after `unused` OIDs that let each server number them otherwise.
@@ -106,4 +107,28 @@ fn multiranges_and_arrays_of_domains_survive_a_switch_from_14_to_17() {
     let kinds = || EVERYWHERE.iter().chain(DOMAINS).chain(FROM_14);
     let uses: Vec<_> = kinds().map(plain).chain(kinds().flat_map(arrays)).collect();
     survives(&upgrade, &uses);
+}
+
+/// The types of `isn` have no binary form in any version, and Diesel knows no other: nothing here could bind one.
+#[test]
+fn a_type_without_a_binary_form_is_refused_by_its_name_and_breaks_nothing_else() {
+    let upgrade = upgrade();
+    create(&upgrade, upgrade.old, 10);
+    create(&upgrade, upgrade.new, 700);
+    let bind = |conn: &mut PgConnection| {
+        let isbn = Wire::<Isbn>::new("0-393-04002-X").into_sql::<Isbn>();
+        diesel::select(isbn.is_not_null()).get_result::<bool>(conn).map_err(|error| error.to_string())
+    };
+    let refused = Err("no binary input function available for type isbn".to_owned());
+    let hot = hot_pool(&upgrade.url(), 1, CacheSize::Unbounded);
+    let stock = stock_pool(&upgrade.url(), 1, CacheSize::Unbounded);
+    for server in [upgrade.old, upgrade.new, upgrade.old, upgrade.new] {
+        upgrade.switch_to(server).expect("a switch");
+        assert_eq!(bind(&mut hot.get().expect("a connection")), refused, "on {}", server.major());
+        assert_eq!((super::list::mood::KIND.plain)(&mut hot.get().expect("a connection")), Ok(()));
+        if server.major() == upgrade.old.major() {
+            assert_eq!(bind(&mut stock.get().expect("a connection")), refused);
+        }
+    }
+    assert_ne!(bind(&mut stock.get().expect("a connection")), refused, "the control takes it for another type");
 }
