@@ -3,7 +3,7 @@ use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -12,8 +12,8 @@ use postgres::{Client, NoTls, error::SqlState};
 use rustix::process::Signal;
 
 use crate::{
-    Error, Target, external::External, guard::read_if_there, installation::Installation, port, server::Server,
-    template::Template,
+    Error, Target, command, external::External, guard::read_if_there, installation::Installation, port,
+    server::Server, template::Template,
 };
 
 /// The major versions of PostgreSQL that the testbed can start.
@@ -41,7 +41,8 @@ struct Own {
     installation: Installation,
     port: u16,
     server: Server,
-    _template: Template,
+    /// Nobody else's as long as a copy lives.
+    template: Arc<Template>,
 }
 
 impl Cluster {
@@ -52,7 +53,29 @@ impl Cluster {
         let template = Template::take(major);
         let server = Server::new(&format!("PostgreSQL {major}"), "QUIT")?;
         template.copy(&installation, server.account(), &server.folder().join("data"))?;
-        let mut own = Own { installation, port: 0, server, _template: template };
+        Self::launched(major, Own { installation, port: 0, server, template: Arc::new(template) })
+    }
+
+    /// Starts a copy of a cluster that is [stopped](Cluster::stop), as a physical replica is one: with its data, its
+    /// system identifier and its OIDs, on another port. It goes its own way from there.
+    pub fn copy_of(stopped: &Cluster) -> Result<Cluster, Error> {
+        let original = match &stopped.kind {
+            Kind::Own(own) => own,
+            Kind::External(external) => return Err(external.refuse("be copied")),
+        };
+        if original.server.pid().is_some() {
+            return Err(original.server.failure("cannot be copied while it runs"));
+        }
+        let server = Server::new(&format!("PostgreSQL {}, a copy", stopped.major), "QUIT")?;
+        let data = |server: &Server| server.folder().join("data");
+        let mut copying = server.account().command("cp");
+        command::output(copying.arg("-a").arg(data(&original.server)).arg(data(&server)))?;
+        let installation = Installation::find(stopped.major)?;
+        let template = Arc::clone(&original.template);
+        Self::launched(stopped.major, Own { installation, port: 0, server, template })
+    }
+
+    fn launched(major: u32, mut own: Own) -> Result<Cluster, Error> {
         own.launch_anywhere()?;
         Ok(Cluster { major, kind: Kind::Own(Box::new(own)) })
     }

@@ -118,6 +118,18 @@ impl PgBouncer {
         ask(&self.url("pgbouncer"), command)
     }
 
+    /// The rows of a `SHOW` command, such as `CLIENTS`, by the names of their columns.
+    pub fn show(&self, what: &str) -> Result<Vec<BTreeMap<String, String>>, Error> {
+        let answer = self.console(&format!("SHOW {what}"))?;
+        let named = |row: &SimpleQueryRow| {
+            let columns = row.columns().iter().enumerate();
+            columns
+                .map(|(index, column)| (column.name().to_owned(), row.get(index).unwrap_or_default().to_owned()))
+                .collect()
+        };
+        Ok(rows(&answer).map(named).collect())
+    }
+
     /// What PgBouncer has logged so far.
     pub fn log(&self) -> Result<String, Error> {
         match &self.kind {

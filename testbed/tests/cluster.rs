@@ -50,6 +50,27 @@ fn live_clusters_of_one_major_differ_in_their_system_identifier() {
 }
 
 #[test]
+fn a_copy_has_the_data_and_the_system_identifier_and_is_a_server_of_its_own() {
+    let mut original = Cluster::start(12).unwrap();
+    original.client("postgres").unwrap().batch_execute("CREATE TABLE t AS SELECT 7 AS n").unwrap();
+    let refused = Cluster::copy_of(&original).unwrap_err().to_string();
+    assert!(refused.contains("cannot be copied while it runs"), "{refused}");
+    original.stop().unwrap();
+    let copy = Cluster::copy_of(&original).unwrap();
+    original.restart().unwrap();
+    assert_ne!(copy.address(), original.address());
+    assert_eq!(system_identifier(&copy), system_identifier(&original));
+    for question in ["SELECT n::text FROM t", "SELECT 't'::regclass::oid::text"] {
+        assert_eq!(ask(&copy, question), ask(&original, question), "{question}");
+    }
+    let start = "SELECT pg_postmaster_start_time()::text";
+    assert_ne!(ask(&copy, start), ask(&original, start));
+    drop(original);
+    let stranger = Cluster::start(12).unwrap();
+    assert_ne!(system_identifier(&copy), system_identifier(&stranger), "its template is still taken");
+}
+
+#[test]
 fn the_shared_cluster_is_one() {
     let threads: Vec<_> = (0..4).map(|_| thread::spawn(|| Cluster::shared(12).address())).collect();
     let addresses: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();

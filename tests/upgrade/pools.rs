@@ -67,11 +67,22 @@ where
     M: ManageConnection<Connection = PgConnection>,
 {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
+    on_every_connection(pool, |conn| fixture::write_and_read_back(conn, NUMBER.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// The same with a use of the caller's choice.
+pub(crate) fn on_every_connection<M>(
+    pool: &Pool<M>,
+    used: impl Fn(&mut PgConnection) -> Result<(), String>,
+) -> Vec<String>
+where
+    M: ManageConnection<Connection = PgConnection>,
+{
     let mut checked_out: Vec<_> = (0..pool.max_size()).map(|_| pool.get()).collect();
     checked_out
         .iter_mut()
         .filter_map(|conn| match conn {
-            Ok(conn) => fixture::write_and_read_back(conn, NUMBER.fetch_add(1, Ordering::Relaxed)).err(),
+            Ok(conn) => used(conn).err(),
             Err(error) => Some(format!("checkout: {error}")),
         })
         .collect()

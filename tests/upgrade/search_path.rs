@@ -1,0 +1,212 @@
+//! Where names are looked up: the search path of a connection changes, and names that need quoting.
+
+use diesel::connection::{CacheSize, SimpleConnection};
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, ManageConnection, Pool};
+use diesel::sql_types::{SingleValue, SqlType};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
+use fixture::Upgrade;
+
+use crate::kinds::moods::moods;
+use crate::kinds::sql_types::{Wire, sql_types};
+use crate::pools::{NOTHING_WRONG, builder, hot_pool, on_every_connection, stock_pool, upgrade};
+
+const SIZE: u32 = 2;
+
+/// A schema with a type and a table that others have as well.
+fn create(schema: &str) -> String {
+    format!(
+        "CREATE SCHEMA IF NOT EXISTS {schema}; CREATE TYPE {schema}.mood AS ENUM ('happy');
+         CREATE TABLE {schema}.moods (id int8, mood {schema}.mood);"
+    )
+}
+
+fn upgrade_with(schemas: &[&str]) -> Upgrade {
+    let upgrade = upgrade();
+    let sql: String = schemas.iter().map(|schema| create(schema)).collect();
+    upgrade.run_on(upgrade.old, &sql).expect("types");
+    upgrade
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SetPath(&'static str);
+
+impl CustomizeConnection<PgConnection, Error> for SetPath {
+    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        conn.batch_execute(&format!("SET search_path = {}", self.0)).map_err(Error::QueryError)
+    }
+}
+
+#[test]
+fn pools_whose_customizers_set_other_paths_find_each_their_own_type() {
+    let upgrade = upgrade_with(&["one", "two"]);
+    let url = upgrade.old.url(&upgrade.database);
+    let paths = ["one, public", "two, public"].map(SetPath);
+    let hot = paths.map(|path| {
+        builder(SIZE)
+            .connection_customizer(Box::new(HotUpgradeCustomizer::wrap(Box::new(path))))
+            .build(HotUpgradeManager::new(url.as_str()))
+            .expect("a protected pool")
+    });
+    let stock = builder(SIZE)
+        .connection_customizer(Box::new(paths[1]))
+        .build(ConnectionManager::<PgConnection>::new(url.as_str()))
+        .expect("a stock pool");
+    assert_eq!(hot.each_ref().map(|pool| on_every_connection(pool, moods)), [NOTHING_WRONG; 2]);
+    assert_eq!(on_every_connection(&stock, moods), NOTHING_WRONG);
+
+    let recreate = format!("DROP TABLE two.moods; DROP TYPE two.mood; {}", create("two"));
+    upgrade.run_on(upgrade.old, &recreate).expect("another type in one of them");
+
+    assert_eq!(hot.each_ref().map(|pool| on_every_connection(pool, moods)), [NOTHING_WRONG; 2]);
+    assert_eq!(on_every_connection(&stock, moods).len(), SIZE as usize, "the control");
+}
+
+/// Lets every connection of a pool use another path, and gives it back.
+fn set_path<M: ManageConnection<Connection = PgConnection>>(pool: &Pool<M>, path: &str) {
+    let set = |conn: &mut PgConnection| {
+        conn.batch_execute(&format!("SET search_path = {path}")).map_err(|error| error.to_string())
+    };
+    assert_eq!(on_every_connection(pool, set), NOTHING_WRONG);
+}
+
+#[test]
+fn a_path_that_was_set_during_a_checkout_holds_for_the_next_one() {
+    let upgrade = upgrade_with(&["one", "two"]);
+    let url = upgrade.old.url(&upgrade.database);
+    let hot = hot_pool(&url, SIZE, CacheSize::Unbounded);
+    let stock = stock_pool(&url, SIZE, CacheSize::Unbounded);
+    for (round, path) in ["one, public", "two, public", "one, public"].into_iter().enumerate() {
+        set_path(&hot, path);
+        set_path(&stock, path);
+        assert_eq!(on_every_connection(&hot, moods), NOTHING_WRONG, "{path}");
+        let control = on_every_connection(&stock, moods);
+        // On the way back the first OIDs fit again.
+        assert_eq!(control.len(), if round == 1 { SIZE as usize } else { 0 }, "the control, {path}: {control:?}");
+    }
+}
+
+#[test]
+fn a_path_that_a_role_was_given_is_followed() {
+    let upgrade = upgrade_with(&["one", "two"]);
+    let database = &upgrade.database;
+    let set = |path: &str| {
+        upgrade
+            .run_on(
+                upgrade.old,
+                &format!("ALTER ROLE CURRENT_USER IN DATABASE {database} SET search_path = {path}"),
+            )
+            .expect("a path");
+        upgrade.pgbouncer.console(&format!("RECONNECT {database}")).expect("new server connections");
+    };
+    set("one, public");
+    let hot = hot_pool(&upgrade.url(), SIZE, CacheSize::Unbounded);
+    let stock = stock_pool(&upgrade.url(), SIZE, CacheSize::Unbounded);
+    assert_eq!(on_every_connection(&hot, moods), NOTHING_WRONG);
+    assert_eq!(on_every_connection(&stock, moods), NOTHING_WRONG);
+
+    set("two, public");
+
+    assert_eq!(on_every_connection(&hot, moods), NOTHING_WRONG);
+    assert_eq!(on_every_connection(&stock, moods).len(), SIZE as usize, "the control");
+}
+
+#[test]
+fn a_type_that_appears_in_an_earlier_schema_of_the_path_is_found() {
+    let upgrade = upgrade_with(&["public"]);
+    let database = &upgrade.database;
+    upgrade
+        .run_on(
+            upgrade.old,
+            &format!("ALTER DATABASE {database} SET search_path = earlier, public; CREATE SCHEMA earlier"),
+        )
+        .expect("a schema without types");
+    let hot = hot_pool(&upgrade.url(), SIZE, CacheSize::Unbounded);
+    let stock = stock_pool(&upgrade.url(), SIZE, CacheSize::Unbounded);
+    assert_eq!(on_every_connection(&hot, moods), NOTHING_WRONG);
+    assert_eq!(on_every_connection(&stock, moods), NOTHING_WRONG);
+
+    let change_column =
+        |to: &str| format!("ALTER TABLE moods ALTER mood TYPE {to}.mood USING mood::text::{to}.mood;");
+    let shadow = format!("CREATE TYPE earlier.mood AS ENUM ('happy'); {}", change_column("earlier"));
+    upgrade.run_on(upgrade.old, &shadow).expect("a type that shadows the other one");
+    assert_eq!(on_every_connection(&hot, moods), NOTHING_WRONG);
+    assert_eq!(on_every_connection(&stock, moods).len(), SIZE as usize, "the control");
+
+    let unshadow = format!("{} DROP TYPE earlier.mood", change_column("public"));
+    upgrade.run_on(upgrade.old, &unshadow).expect("the other one can be seen again");
+    assert_eq!(on_every_connection(&hot, moods), NOTHING_WRONG);
+}
+
+sql_types! {
+    Quoted = "it's a \"quoted\" name";
+    Dotted = "public.dotted";
+    Upper = "UpperCase";
+    Longest = "a_name_of_63_bytes_which_is_as_long_as_a_name_in_PostgreSQL_can";
+    Foreign = "größe_und_絵文字_🙂";
+    Keyword = "select";
+}
+
+/// In a schema that needs quoting as well.
+#[derive(Debug, Clone, Copy, PartialEq, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+#[diesel(postgres_type(name = "Odd.\"Type\"", schema = "Odd.\"Schema\""))]
+struct OddEverywhere;
+
+const ODD_NAMES: [&str; 7] = [
+    "\"it's a \"\"quoted\"\" name\"",
+    "\"public.dotted\"",
+    "\"UpperCase\"",
+    "\"a_name_of_63_bytes_which_is_as_long_as_a_name_in_PostgreSQL_can\"",
+    "\"größe_und_絵文字_🙂\"",
+    "\"select\"",
+    "\"Odd.\"\"Schema\"\"\".\"Odd.\"\"Type\"\"\"",
+];
+
+diesel::define_sql_function! {
+    /// The type of a value.
+    fn pg_typeof<T: SqlType + SingleValue>(value: T) -> Oid;
+}
+
+diesel::define_sql_function! {
+    /// What any value looks like.
+    #[sql_name = "concat"]
+    fn shown<T: SqlType + SingleValue>(value: T) -> Text;
+}
+
+macro_rules! names_of {
+    ($conn:ident: $($sql_type:ident),*) => {
+        [$(
+            diesel::select(shown(pg_typeof(Wire::<$sql_type>::new("happy").into_sql::<$sql_type>())))
+                .get_result::<String>($conn)
+                .map_err(|error| error.to_string())
+        ),*]
+    };
+}
+
+/// How many names are not what the server takes the bound value for.
+fn wrong_names(conn: &mut PgConnection) -> Vec<String> {
+    let names = names_of!(conn: Quoted, Dotted, Upper, Longest, Foreign, Keyword, OddEverywhere);
+    let wrong = names.into_iter().zip(ODD_NAMES).filter(|(found, wanted)| found.as_deref() != Ok(*wanted));
+    wrong.map(|(found, wanted)| format!("{found:?} for {wanted}")).collect()
+}
+
+#[test]
+fn names_that_need_quoting_are_found_on_the_new_server() {
+    let upgrade = upgrade();
+    let types: Vec<_> = ODD_NAMES.iter().map(|name| format!("CREATE TYPE {name} AS ENUM ('happy');")).collect();
+    let create = |types: String| format!("CREATE SCHEMA \"Odd.\"\"Schema\"\"\"; {types}");
+    upgrade.run_on(upgrade.old, &create(types.concat())).expect("types");
+    upgrade
+        .run_on(upgrade.new, &create(types.into_iter().rev().collect::<String>()))
+        .expect("the same in another order");
+    let hot = hot_pool(&upgrade.url(), 1, CacheSize::Unbounded);
+    let stock = stock_pool(&upgrade.url(), 1, CacheSize::Unbounded);
+    assert_eq!(wrong_names(&mut hot.get().expect("a connection")), NOTHING_WRONG);
+    assert_eq!(wrong_names(&mut stock.get().expect("a connection")), NOTHING_WRONG);
+    for server in [upgrade.new, upgrade.old] {
+        upgrade.switch_to(server).expect("a switch");
+        assert_eq!(wrong_names(&mut hot.get().expect("a connection")), NOTHING_WRONG, "on {}", server.major());
+    }
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    assert_eq!(wrong_names(&mut stock.get().expect("a connection")).len(), ODD_NAMES.len(), "the control");
+}
