@@ -15,10 +15,10 @@ const CHANGES: u64 = 1_000;
 const WARM_UP: u64 = 100;
 /// What is prepared again after each change: two queries of the fixture, and the probe.
 const STATEMENTS_IN_USE: i64 = 3;
-/// Types that stay as they are, so that a snapshot that is kept weighs something: about 20 KiB.
-const BYSTANDERS: u32 = 200;
-/// A fifth of what the snapshots of all changes would take.
-const MAX_GROWTH_IN_KIB: u64 = 4 * 1024;
+/// Types that stay as they are, so that a snapshot that is kept weighs something: about 10 KiB.
+const BYSTANDERS: u32 = 100;
+/// Well below what the snapshots of all changes would take.
+const MAX_GROWTH_IN_KIB: u64 = 3 * 1024;
 
 const CHANGE: &str = "TRUNCATE documents;
     ALTER TYPE document_status RENAME TO outgoing;
