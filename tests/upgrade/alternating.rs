@@ -9,7 +9,7 @@ use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
 use fixture::{Upgrade, documents};
 use testbed::{Cluster, Forwarder, PgBouncerConfig};
 
-use crate::pools::hot_pool;
+use crate::pools::{HotPool, hot_pool};
 use crate::races::{wait_until, work};
 
 /// PostgreSQL 10 and 12 as two hosts of one database, on which PgBouncer goes round robin.
@@ -108,24 +108,33 @@ fn every_transaction_is_right_where_two_servers_alternate_and_nobody_keeps_prepa
 fn where_two_servers_alternate_a_check_at_checkout_can_not_promise_what_a_verified_transaction_does() {
     let alternating = Alternating::start(200);
     let pool = hot_pool(&alternating.upgrade.url(), 4, CacheSize::Unbounded);
-    thread::scope(|scope| {
-        for thread in 0..4 {
-            let pool = &pool;
-            scope.spawn(move || {
-                for number in thread * 100 + 1..thread * 100 + 26 {
-                    let mut conn = pool.get().expect("a connection");
-                    assert_eq!(conn.hot_transaction(|conn| work(conn, number)), Ok(()));
-                }
-            });
-        }
-    });
+    let verified =
+        failures_of_four_threads(&pool, 0, |conn, number| conn.hot_transaction(|conn| work(conn, number)));
+    assert_eq!(verified, 0);
     let on_old = documents_on(&alternating.upgrade, alternating.upgrade.old);
     assert!((1..100).contains(&on_old), "{on_old} of 100 on one of the two");
 
-    // Of two transactions of one checkout, one goes to the server that did not answer the check.
-    let mut conn = pool.get().expect("a connection");
-    let control = [1_001, 1_002].map(|number| conn.transaction(|conn| work(conn, number)).is_err());
-    assert!(control.contains(&true), "a check at checkout is enough");
+    // One server answers the check, the other one the transaction.
+    let control =
+        failures_of_four_threads(&pool, 1_000, |conn, number| conn.transaction(|conn| work(conn, number)));
+    assert!(control > 0, "a check at checkout is enough");
+}
+
+/// Of a hundred checkouts with one transaction each.
+fn failures_of_four_threads(
+    pool: &HotPool,
+    first: u64,
+    transact: fn(&mut PgConnection, u64) -> QueryResult<()>,
+) -> usize {
+    thread::scope(|scope| {
+        let threads = [0, 100, 200, 300].map(|offset| {
+            scope.spawn(move || {
+                let numbers = first + offset + 1..first + offset + 26;
+                numbers.filter(|n| transact(&mut pool.get().expect("a connection"), *n).is_err()).count()
+            })
+        });
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    })
 }
 
 fn documents_on(upgrade: &Upgrade, server: &Cluster) -> i64 {
