@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, ManageConnection, Pool};
 use diesel::sql_types::BigInt;
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
-use fixture::{Upgrade, count_titled, write_and_read_back};
+use fixture::{RECREATE_ENUM, Upgrade, count_titled, write_and_read_back};
 use testbed::PgBouncerConfig;
 
 const CHANGES: u64 = 1_000;
@@ -19,12 +19,6 @@ const STATEMENTS_IN_USE: i64 = 3;
 const BYSTANDERS: u32 = 100;
 /// Well below what the snapshots of all changes would take.
 const MAX_GROWTH_IN_KIB: u64 = 3 * 1024;
-
-const CHANGE: &str = "TRUNCATE documents;
-    ALTER TYPE document_status RENAME TO outgoing;
-    CREATE TYPE document_status AS ENUM ('draft', 'published', 'archived');
-    ALTER TABLE documents ALTER status TYPE document_status USING status::text::document_status;
-    DROP TYPE outgoing";
 
 fn pool(url: &str) -> Pool<HotUpgradeManager> {
     Pool::builder()
@@ -81,7 +75,9 @@ fn a_thousand_changes_leave_few_statements_behind_and_no_memory() {
 
     let (mut most_on_server, mut most_in_pgbouncer, mut after_warm_up) = (0, 0, 0);
     for change in 1..=CHANGES {
-        client.batch_execute(CHANGE).expect("another enum of the same name");
+        client
+            .batch_execute(&format!("TRUNCATE documents; {RECREATE_ENUM}"))
+            .expect("another enum of the same name");
         assert_eq!(work(&direct, 2 * change), Ok(()), "change {change}");
         assert_eq!(work(&pooled, 2 * change + 1), Ok(()), "change {change}");
         most_on_server = most_on_server.max(on_server(&direct));

@@ -4,17 +4,8 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Citext};
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize, track};
-use fixture::{Upgrade, sql_types, write_and_read_back};
+use fixture::{RECREATE_ENUM, Upgrade, sql_types, write_and_read_back};
 use testbed::PgBouncerConfig;
-
-fn recreate(name: &str, column: &str) -> String {
-    format!(
-        "ALTER TYPE {name} RENAME TO outgoing;
-         CREATE TYPE {name} AS ENUM ('draft', 'published');
-         ALTER TABLE documents ALTER {column} TYPE {name} USING {column}::text::{name};
-         DROP TYPE outgoing"
-    )
-}
 
 #[test]
 fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server_changes() {
@@ -35,7 +26,7 @@ fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
 
     // A tracked type.
-    upgrade.run_on(upgrade.old, &recreate("document_status", "status")).expect("another enum of the same name");
+    upgrade.run_on(upgrade.old, RECREATE_ENUM).expect("another enum of the same name");
     let Ok(Outcome::Changed(change)) = synchronize(&mut conn) else { panic!("a tracked type moved") };
     assert_eq!(change.moved().len(), 1, "{change}");
     assert_eq!(write_and_read_back(&mut conn, 2), Ok(()));

@@ -10,7 +10,7 @@ use fixture::{Upgrade, documents};
 use testbed::{Cluster, Forwarder, PgBouncerConfig};
 
 use crate::pools::{HotPool, hot_pool};
-use crate::races::{wait_until, work};
+use crate::races::{version, wait_until, work};
 
 /// PostgreSQL 10 and 12 as two hosts of one database, on which PgBouncer goes round robin.
 struct Alternating {
@@ -58,11 +58,6 @@ impl Alternating {
         let (one, other) = versions.expect("two transactions");
         assert_ne!(one, other, "both server connections go to the same host");
     }
-}
-
-fn version(conn: &mut PgConnection) -> QueryResult<String> {
-    diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('server_version_num')"))
-        .get_result(conn)
 }
 
 fn every_transaction_is_right(max_prepared_statements: u32, cache: CacheSize) {

@@ -8,7 +8,7 @@ use fixture::{Upgrade, documents, write_and_read_back};
 use crate::kinds::moods::{CREATE_MOODS, moods, moods_of_one, read_moods, tempers};
 use crate::kinds::{Verdict, citizens};
 use crate::pools::{HotPool, NOTHING_WRONG, StockPool, hot_pool, on_every_connection, stock_pool, upgrade};
-use crate::types::RECREATE_ENUM;
+use fixture::RECREATE_ENUM;
 
 const SIZE: u32 = 3;
 

@@ -9,7 +9,7 @@ use diesel_postgres_hot_upgrade::HotUpgradeExt;
 use crate::pools::upgrade;
 use crate::races::{connections, work};
 use crate::transactions::{count, direct, insert_first};
-use crate::types::RECREATE_ENUM;
+use fixture::RECREATE_ENUM;
 
 type End = fn(&mut PgConnection) -> QueryResult<()>;
 

@@ -108,7 +108,7 @@ fn inside_a_transaction_a_statement_runs_once() {
     let upgrade = upgrade();
     let (mut hot, _) = connections(&upgrade.url());
     let result = hot.transaction(|conn| {
-        upgrade.run_on(upgrade.old, crate::types::RECREATE_ENUM).expect("another enum of the same name");
+        upgrade.run_on(upgrade.old, fixture::RECREATE_ENUM).expect("another enum of the same name");
         let insert = diesel::insert_into(documents::table).values(Document::numbered(3));
         conn.hot_query(insert).execute()
     });

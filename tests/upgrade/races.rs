@@ -11,7 +11,8 @@ use fixture::{Document, Upgrade, insert, read_back};
 use testbed::PgBouncerConfig;
 
 use crate::pools::upgrade;
-use crate::types::{CREATE_TENANT, RECREATE_ENUM};
+use crate::types::CREATE_TENANT;
+use fixture::RECREATE_ENUM;
 
 /// What a transaction of the fixture does: write a document, and read it back.
 pub(crate) fn work(conn: &mut PgConnection, number: u64) -> QueryResult<()> {
@@ -79,10 +80,6 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 fn a_switch_after_begin_waits_for_the_transaction() {
     let upgrade = upgrade();
     let (mut hot, _) = connections(&upgrade.url());
-    let version = |conn: &mut PgConnection| {
-        diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('server_version_num')"))
-            .get_result::<String>(conn)
-    };
     thread::scope(|scope| {
         let mut switch = None;
         let versions = hot.hot_transaction(|conn| {
@@ -229,6 +226,11 @@ fn options_hold_whichever_way_the_transaction_begins() {
             assert_eq!(locked, Ok("repeatable read, 77s".to_owned()));
         }
     }
+}
+
+/// The server that answers, such as `100023`.
+pub(crate) fn version(conn: &mut PgConnection) -> QueryResult<String> {
+    settings(conn, "server_version_num")
 }
 
 fn settings(conn: &mut PgConnection, names: &str) -> QueryResult<String> {

@@ -14,7 +14,7 @@ use testbed::{Cluster, Forwarder, PgBouncer, PgBouncerConfig};
 use crate::events::{Counter, logged, record_log};
 use crate::pools::hot_pool;
 use crate::races::{wait_until, work};
-use crate::types::RECREATE_ENUM;
+use fixture::RECREATE_ENUM;
 
 /// A server and a copy of it. (A copy that is no standby: it can be written to, which nobody notices here.)
 fn replicas(database: &str) -> [Cluster; 2] {

@@ -118,7 +118,7 @@ fn a_swallowed_error_of_a_type_that_was_created_anew_is_healed_too() {
     let result = hot.hot_transaction(|conn| {
         attempts += 1;
         if attempts == 1 {
-            upgrade.run_on(upgrade.old, crate::types::RECREATE_ENUM).expect("another enum of the same name");
+            upgrade.run_on(upgrade.old, fixture::RECREATE_ENUM).expect("another enum of the same name");
         }
         let _ = insert_first(conn);
         QueryResult::Ok(())

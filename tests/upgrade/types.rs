@@ -4,16 +4,11 @@ use diesel::connection::CacheSize;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_postgres_hot_upgrade::{Outcome, synchronize};
-use fixture::{Document, count_titled, documents, insert, write_and_read_back};
+use fixture::{Document, RECREATE_ENUM, count_titled, documents, insert, write_and_read_back};
 use log::Level;
 
 use crate::events::{logged, record_log};
 use crate::pools::{hot_pool, stock_pool, upgrade};
-
-pub(crate) const RECREATE_ENUM: &str = "ALTER TYPE document_status RENAME TO outgoing;
-    CREATE TYPE document_status AS ENUM ('draft', 'published', 'archived');
-    ALTER TABLE documents ALTER status TYPE document_status USING status::text::document_status;
-    DROP TYPE outgoing";
 
 /// A schema with a type and a table of the same names as in the other one.
 pub(crate) const CREATE_TENANT: &str = "CREATE SCHEMA tenant;
