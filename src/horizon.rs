@@ -59,11 +59,14 @@ impl Horizon {
         Horizon { newest_oid, next_xid, settled: is_settled.then(Instant::now) }
     }
 
-    /// While this is the largest OID there is, there is nothing new. 0, which no type has, where that can't be said.
+    /// What [`Horizon::settled_oid`] is while nothing can be said: no type has it, and all are newer.
+    pub(crate) const UNSETTLED: u32 = 0;
+
+    /// While this is the largest OID there is, there is nothing new.
     pub(crate) fn settled_oid(&self) -> u32 {
         match self.settled {
             Some(settled) if settled.elapsed() < LAPSE => self.newest_oid,
-            _ => 0,
+            _ => Horizon::UNSETTLED,
         }
     }
 }

@@ -17,6 +17,7 @@ mod prime;
 mod probe;
 mod protection;
 mod query;
+mod question;
 mod reset;
 mod rollback;
 mod server;

@@ -26,7 +26,6 @@ pub(crate) enum Answer {
 
 /// Asks the server about `watch`. One round trip.
 pub(crate) fn ask(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Answer> {
-    COUNTERS.probes.increment();
     match run(conn, Some(watch), level, Text::First)? {
         (_, None) => Ok(Answer::Same),
         (_, Some(fields)) if fields.is_empty() => Ok(Answer::Grown),

@@ -32,7 +32,7 @@ pub(crate) struct Snapshot {
     types: Vec<PgType>,
     watched_oids: Vec<u32>,
     watched_names: String,
-    hashed_names: OnceLock<String>,
+    same_names: OnceLock<Option<String>>,
 }
 
 impl Snapshot {
@@ -45,7 +45,7 @@ impl Snapshot {
             // two apart, the arrays are watched too.
             oids.chain(types.iter().map(|ty| ty.array_oid).filter(|oid| *oid != 0)).collect()
         };
-        Snapshot { server, types, watched_oids, watched_names, hashed_names: OnceLock::new() }
+        Snapshot { server, types, watched_oids, watched_names, same_names: OnceLock::new() }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -71,15 +71,20 @@ impl Snapshot {
         &self.watched_names
     }
 
-    /// What the server makes of the database's name and [`Snapshot::watched_names`], in hexadecimal digits, once somebody
-    /// has asked.
-    pub(crate) fn hashed_names(&self) -> Option<&str> {
-        self.hashed_names.get().map(String::as_str)
+    /// SQL that is true where the server calls the types so. `None` if nobody has asked how to compare them yet, or the
+    /// server did not say.
+    pub(crate) fn same_names(&self) -> Option<&str> {
+        self.same_names.get()?.as_deref()
     }
 
-    pub(crate) fn set_hashed_names(&self, hash: String) {
+    /// Has somebody asked?
+    pub(crate) fn knows_how_to_compare_names(&self) -> bool {
+        self.same_names.get().is_some()
+    }
+
+    pub(crate) fn set_same_names(&self, sql: Option<String>) {
         // Who else asked has the same.
-        let _ = self.hashed_names.set(hash);
+        let _ = self.same_names.set(sql);
     }
 }
 

@@ -1,0 +1,258 @@
+//! The probe with as little work for the server as it can be: a snapshot as constants, and an answer that is yes or no.
+//! Where it is no, or can't be had, the [`probe`](crate::probe) asks what it is then.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, Oid, Text};
+
+use crate::horizon::Horizon;
+use crate::marker;
+use crate::server::{PgStart, Server};
+use crate::snapshot::Snapshot;
+use crate::state::{is_broken, is_in_transaction};
+use crate::watch::Watch;
+
+/// For a message with other commands in it, which can have no binds: returns a row if `watch` holds, and fails
+/// otherwise, which is all that Diesel shows of such a message's result.
+///
+/// It does not look for types that are in nobody's watch. Where the server tells when it started, those can't be of
+/// another server; and where one of them moves, statements fail, and the transaction is healed. `None` elsewhere.
+pub(crate) fn text(watch: &Watch) -> Option<String> {
+    Question::about(watch).map(|question| or_fail(&question.same()))
+}
+
+/// Does `watch` hold, and was no table or type created since somebody last asked? One round trip. `false` also where
+/// that can't be told so simply.
+pub(crate) fn is_answered_yes(conn: &mut PgConnection, watch: &Watch) -> QueryResult<bool> {
+    let in_transaction = is_in_transaction(conn);
+    if !in_transaction {
+        learn_names(conn, &watch.snapshot);
+    }
+    let Some(question) = Question::about(watch).filter(Question::can_be_yes) else {
+        return Ok(false);
+    };
+    if in_transaction || marker::keeps_statements(conn) {
+        return question.execute(conn).map(|rows| rows == 1);
+    }
+    // Without a statement cache, a query is two round trips, and this is one. Its failure aborts nothing here.
+    match conn.batch_execute(&or_fail(&question.same_and_nothing_new())) {
+        Ok(()) => Ok(true),
+        Err(error) if is_broken(conn) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Nothing in its SQL is anybody's text: OIDs, numbers and a hash.
+struct Question<'a> {
+    /// When the servers started on which the snapshot holds.
+    starts: String,
+    same_names: &'a str,
+    /// One for each start.
+    settled_oids: Vec<u32>,
+}
+
+impl<'a> Question<'a> {
+    fn about(watch: &'a Watch) -> Option<Self> {
+        if !watch.snapshot.server().is_identified() {
+            return None;
+        }
+        let same_names = watch.snapshot.same_names()?;
+        let starts = joined(watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz));
+        let settled_oids = watch.holds.iter().map(|(_, horizon)| horizon.settled_oid()).collect();
+        Some(Question { starts, same_names, settled_oids })
+    }
+
+    fn can_be_yes(&self) -> bool {
+        self.settled_oids.iter().any(|oid| *oid != Horizon::UNSETTLED)
+    }
+
+    fn same(&self) -> String {
+        [SAME_START, &self.starts, AND_SAME_NAMES, self.same_names].concat()
+    }
+
+    fn same_and_nothing_new(&self) -> String {
+        let settled_oids = joined(self.settled_oids.iter());
+        let same = self.same();
+        let [array, position, end] = self.of_this_start();
+        format!("{same}{NOTHING_NEWER_THAN}'{{{settled_oids}}}'::pg_catalog.oid[]{array}{position}{end}")
+    }
+
+    /// SQL behind the array of OIDs: its element for the server that answers.
+    fn of_this_start(&self) -> [&str; 3] {
+        if self.settled_oids.len() == 1 {
+            [")[1", "", NOTHING_NEWER_END]
+        } else {
+            [")[pg_catalog.array_position(ARRAY[", &self.starts, NOTHING_NEWER_OF_SEVERAL_END]
+        }
+    }
+}
+
+const SAME_START: &str = "pg_catalog.pg_postmaster_start_time() OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
+const AND_SAME_NAMES: &str = "]) AND ";
+
+/// With `ORDER BY`, it has the same plan for every OID, so the server keeps it.
+const NOTHING_NEWER_THAN: &str = " AND (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>) (";
+
+const NOTHING_NEWER_END: &str = "] ORDER BY oid LIMIT 1) IS NULL";
+
+const NOTHING_NEWER_OF_SEVERAL_END: &str =
+    "], pg_catalog.pg_postmaster_start_time())] ORDER BY oid LIMIT 1) IS NULL";
+
+/// A cast that fails would be simpler, but anybody may have defined another one.
+fn or_fail(condition: &str) -> String {
+    format!(
+        "/* diesel-postgres-hot-upgrade: probe */ SELECT CASE WHEN {condition} THEN '' ELSE \
+         pg_catalog.current_setting('diesel-postgres-hot-upgrade begins anew, for other types or another server') END"
+    )
+}
+
+impl Query for Question<'_> {
+    type SqlType = diesel::sql_types::Integer;
+}
+
+impl RunQueryDsl<PgConnection> for Question<'_> {}
+
+impl QueryId for Question<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Question<'_> {
+    /// One row where the answer is yes, none where it is no.
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("/* diesel-postgres-hot-upgrade: probe */ SELECT 1 WHERE ");
+        for sql in [SAME_START, &self.starts, AND_SAME_NAMES, self.same_names, NOTHING_NEWER_THAN] {
+            out.push_sql(sql);
+        }
+        out.push_bind_param::<Array<Oid>, _>(&self.settled_oids)?;
+        for sql in self.of_this_start() {
+            out.push_sql(sql);
+        }
+        Ok(())
+    }
+}
+
+/// SQL that every `DateStyle` reads alike, and that is computed when the statement is planned. A double holds a time of
+/// these centuries to a quarter of a microsecond.
+fn timestamptz(start: PgStart) -> String {
+    const SECONDS_FROM_1970_TO_2000: i64 = 946_684_800;
+    let (seconds, microseconds) = (start.div_euclid(1_000_000), start.rem_euclid(1_000_000));
+    format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
+}
+
+fn joined(numbers: impl Iterator<Item = impl ToString>) -> String {
+    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// Lets the server hash the names that it has to show, once for each snapshot, and outside a transaction, which a failure
+/// would abort. One round trip then. Where it does not hash, this question is not asked.
+pub(crate) fn learn_names(conn: &mut PgConnection, snapshot: &Snapshot) {
+    if snapshot.knows_how_to_compare_names() || !snapshot.server().is_identified() {
+        return;
+    }
+    let same_names = match (HashedNames { snapshot }).get_result::<String>(conn) {
+        Ok(hash) if hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some(same_names(snapshot, &hash)),
+        Ok(hash) => {
+            log::debug!("the server hashes to {hash:?}");
+            None
+        }
+        Err(_) if is_broken(conn) => return,
+        Err(error) => {
+            log::debug!("the server does not hash: {error}");
+            None
+        }
+    };
+    snapshot.set_same_names(same_names);
+}
+
+fn same_names(snapshot: &Snapshot, hash: &str) -> String {
+    let (before, after) = hash_function(snapshot.server());
+    let oids = joined(snapshot.watched_oids().iter());
+    format!(
+        "{before}pg_catalog.concat(pg_catalog.current_database(), \
+         '{{{oids}}}'::pg_catalog.oid[]::pg_catalog.regtype[]){after} OPERATOR(pg_catalog.=) '{hash}'"
+    )
+}
+
+/// SQL before and after what is to be hashed, to hexadecimal digits. PostgreSQL 10 has nothing better; a later one may
+/// forbid MD5.
+fn hash_function(server: &Server) -> (&'static str, &'static str) {
+    if server.version() >= 110_000 {
+        ("pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(", ", 'UTF8')), 'hex')")
+    } else {
+        ("pg_catalog.md5(pg_catalog.convert_to(", ", 'UTF8'))")
+    }
+}
+
+struct HashedNames<'a> {
+    snapshot: &'a Snapshot,
+}
+
+impl Query for HashedNames<'_> {
+    type SqlType = Text;
+}
+
+impl RunQueryDsl<PgConnection> for HashedNames<'_> {}
+
+impl QueryId for HashedNames<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for HashedNames<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        let (before, after) = hash_function(self.snapshot.server());
+        out.push_sql("/* diesel-postgres-hot-upgrade: hash */ SELECT ");
+        out.push_sql(before);
+        out.push_sql("pg_catalog.concat(");
+        out.push_bind_param::<Text, _>(self.snapshot.server().database())?;
+        out.push_sql("::pg_catalog.text, ");
+        out.push_bind_param::<Text, _>(self.snapshot.watched_names())?;
+        out.push_sql("::pg_catalog.text)");
+        out.push_sql(after);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::horizon::Horizon;
+    use crate::horizon::tests::sighting;
+    use crate::server::tests::server;
+    use crate::watch::SnapshotId;
+
+    fn watch(server: Server) -> Watch {
+        let hold = (server.started, Horizon::first(&sighting(20_000, 700, 700)));
+        let snapshot = Snapshot::new(server, Vec::new(), "{}".into());
+        snapshot.set_same_names(Some("true".into()));
+        Watch {
+            id: SnapshotId(NonZeroU64::MIN),
+            snapshot: Arc::new(snapshot),
+            holds: vec![hold],
+            is_private: false,
+        }
+    }
+
+    #[test]
+    fn a_server_that_tells_no_start_is_not_asked_in_passing() {
+        assert!(text(&watch(server(7, 1, 120_022))).is_some());
+        let mut unidentified = server(7, 1, 120_022);
+        unidentified.started = None;
+        assert_eq!(text(&watch(unidentified)), None, "its types that nobody watches may be another server's");
+    }
+
+    #[test]
+    fn a_start_is_written_to_the_microsecond() {
+        assert_eq!(timestamptz(0), "pg_catalog.to_timestamp(946684800.000000)");
+        assert_eq!(timestamptz(848_693_014_727_978), "pg_catalog.to_timestamp(1795377814.727978)");
+        assert_eq!(timestamptz(-1), "pg_catalog.to_timestamp(946684799.999999)");
+    }
+}
