@@ -10,7 +10,7 @@ use crate::question;
 use crate::rollback::roll_back;
 use crate::state::is_broken;
 use crate::stats::COUNTERS;
-use crate::synchronize::{known_watch, synchronize};
+use crate::synchronize::{known_watch, synchronize, synchronize_changed};
 
 /// How a transaction begins.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ fn begin_verified(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
     if begin_and_ask(conn, sql)? {
         return Ok(());
     }
-    synchronize(conn)?;
+    synchronize_changed(conn)?;
     if let Some(watch) = known_watch(conn) {
         question::learn_names(conn, &watch.snapshot);
     }

@@ -298,12 +298,12 @@ mod tests {
         Snapshot::new(
             server(7, 1, 100_023),
             vec![ty("hstore", 16_400), ty("citext", 16_500), ty("gone", 16_600)],
-            String::new(),
+            "",
         )
     }
 
     fn new() -> Snapshot {
-        Snapshot::new(server(8, 2, 120_022), vec![ty("citext", 16_400), ty("hstore", 16_500)], String::new())
+        Snapshot::new(server(8, 2, 120_022), vec![ty("citext", 16_400), ty("hstore", 16_500)], "")
     }
 
     #[test]

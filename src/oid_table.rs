@@ -270,7 +270,7 @@ mod tests {
             name: "hstore".into(),
             visible: true,
         };
-        Snapshot::new(server, vec![ty], "{hstore}".into())
+        Snapshot::new(server, vec![ty], "{hstore}")
     }
 
     #[test]

@@ -10,7 +10,6 @@ use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
 use crate::horizon::{Horizon, push_element_of_this_start};
 use crate::server::{self, Level, Server};
-use crate::stats::COUNTERS;
 use crate::watch::Watch;
 
 /// What a probe found out.
@@ -35,7 +34,6 @@ pub(crate) fn ask(conn: &mut PgConnection, watch: &Watch, level: Level) -> Query
 
 /// Asks the server who it is. One round trip.
 pub(crate) fn identify(conn: &mut PgConnection, level: Level) -> QueryResult<Server> {
-    COUNTERS.probes.increment();
     let (_, fields) = run(conn, None, level, Text::First)?;
     Server::from_fields(fields.unwrap_or_default())
 }
@@ -86,9 +84,8 @@ struct Probe<'a, const LEVEL: u8> {
     text: Text,
     starts: Vec<PgTimestamp>,
     version: i32,
-    database: &'a str,
     oids: &'a [u32],
-    names: &'a str,
+    shown: &'a str,
     settled_oids: Vec<u32>,
 }
 
@@ -99,9 +96,8 @@ impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
                 text,
                 starts: Vec::new(),
                 version: 0,
-                database: "",
                 oids: &[],
-                names: "",
+                shown: "",
                 settled_oids: Vec::new(),
             };
         };
@@ -110,9 +106,8 @@ impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
             text,
             starts,
             version: watch.snapshot.server().version(),
-            database: watch.snapshot.server().database(),
             oids: watch.snapshot.watched_oids(),
-            names: watch.snapshot.watched_names(),
+            shown: watch.snapshot.shown(),
             settled_oids,
         }
     }
@@ -159,18 +154,17 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
     /// A type's name as `regtype` shows it changes with a rename, a re-creation (a bare number), `SET SCHEMA`, and
     /// where another type shadows it in the search path (it is shown with its schema).
     fn push_comparison_of_types<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>, level: Level) -> QueryResult<()> {
-        out.push_sql(" AND pg_catalog.current_database()::pg_catalog.text OPERATOR(pg_catalog.=) ");
-        out.push_bind_param::<sql_types::Text, _>(self.database)?;
-        out.push_sql(" AND ");
+        out.push_sql(" AND pg_catalog.concat(pg_catalog.current_database(), ");
         out.push_bind_param::<Array<Oid>, _>(self.oids)?;
-        out.push_sql("::pg_catalog.regtype[]::pg_catalog.text OPERATOR(pg_catalog.=) ");
-        out.push_bind_param::<sql_types::Text, _>(self.names)?;
+        out.push_sql("::pg_catalog.regtype[]) OPERATOR(pg_catalog.=) ");
+        out.push_bind_param::<sql_types::Text, _>(self.shown)?;
         // NULL anywhere is "not the same".
         out.push_sql(") IS NOT TRUE THEN ");
         out.push_sql(server::identity_fields(level));
-        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1) IS DISTINCT FROM ");
+        // With `ORDER BY`, it has the same plan for every OID, so the server keeps it.
+        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>) ");
         push_element_of_this_start(out, &self.settled_oids, &self.starts, level)?;
-        out.push_sql(" THEN '{}'::pg_catalog.text[] END");
+        out.push_sql(" ORDER BY oid LIMIT 1) IS NOT NULL THEN '{}'::pg_catalog.text[] END");
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! Where it is no, or can't be had, the [`probe`](crate::probe) asks what it is then.
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -11,7 +12,7 @@ use crate::horizon::Horizon;
 use crate::marker;
 use crate::server::{PgStart, Server};
 use crate::snapshot::Snapshot;
-use crate::state::{is_broken, is_in_transaction};
+use crate::state::is_broken;
 use crate::watch::Watch;
 
 /// For a message with other commands in it, which can have no binds: returns a row if `watch` holds, and fails
@@ -20,35 +21,35 @@ use crate::watch::Watch;
 /// It does not look for types that are in nobody's watch. Where the server tells when it started, those can't be of
 /// another server; and where one of them moves, statements fail, and the transaction is healed. `None` elsewhere.
 pub(crate) fn text(watch: &Watch) -> Option<String> {
-    Question::about(watch).map(|question| or_fail(&question.same()))
+    Question::about(watch)?.same().map(|same| or_fail(&same))
 }
 
-/// Does `watch` hold, and was no table or type created since somebody last asked? One round trip. `false` also where
-/// that can't be told so simply.
+/// Does `watch` hold, and was no table or type created since somebody last asked? One round trip, outside a transaction.
+/// `false` also where that can't be told so simply.
 pub(crate) fn is_answered_yes(conn: &mut PgConnection, watch: &Watch) -> QueryResult<bool> {
-    let in_transaction = is_in_transaction(conn);
-    if !in_transaction {
-        learn_names(conn, &watch.snapshot);
-    }
     let Some(question) = Question::about(watch).filter(Question::can_be_yes) else {
         return Ok(false);
     };
-    if in_transaction || marker::keeps_statements(conn) {
+    if marker::keeps_statements(conn) {
         return question.execute(conn).map(|rows| rows == 1);
     }
+    learn_names(conn, &watch.snapshot);
+    let Some(same) = question.same() else {
+        return Ok(false);
+    };
     // Without a statement cache, a query is two round trips, and this is one. Its failure aborts nothing here.
-    match conn.batch_execute(&or_fail(&question.same_and_nothing_new())) {
+    match conn.batch_execute(&or_fail(&format!("{same}{}", question.nothing_new()))) {
         Ok(()) => Ok(true),
         Err(error) if is_broken(conn) => Err(error),
         Err(_) => Ok(false),
     }
 }
 
-/// Nothing in its SQL is anybody's text: OIDs, numbers and a hash.
+/// Of what makes it a text, nothing is anybody's but OIDs, numbers and a hash.
 struct Question<'a> {
     /// When the servers started on which the snapshot holds.
     starts: String,
-    same_names: &'a str,
+    snapshot: &'a Snapshot,
     /// One for each start.
     settled_oids: Vec<u32>,
 }
@@ -58,25 +59,29 @@ impl<'a> Question<'a> {
         if !watch.snapshot.server().is_identified() {
             return None;
         }
-        let same_names = watch.snapshot.same_names()?;
-        let starts = joined(watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz));
-        let settled_oids = watch.holds.iter().map(|(_, horizon)| horizon.settled_oid()).collect();
-        Some(Question { starts, same_names, settled_oids })
+        Some(Question {
+            starts: joined(watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz)),
+            snapshot: &watch.snapshot,
+            settled_oids: watch.holds.iter().map(|(_, horizon)| horizon.settled_oid()).collect(),
+        })
     }
 
     fn can_be_yes(&self) -> bool {
         self.settled_oids.iter().any(|oid| *oid != Horizon::UNSETTLED)
     }
 
-    fn same(&self) -> String {
-        [SAME_START, &self.starts, AND_SAME_NAMES, self.same_names].concat()
+    /// SQL that is true where the snapshot holds. `None` where nobody knows the hash of its names.
+    fn same(&self) -> Option<String> {
+        let hash = self.snapshot.hashed_names()?;
+        let [before, after] = hash_function(self.snapshot.server());
+        let oids = self.snapshot.watched_oids_text();
+        Some([SAME_START, &self.starts, AND, before, SHOWN, oids, SHOWN_END, after, EQUALS, "'", hash, "'"].concat())
     }
 
-    fn same_and_nothing_new(&self) -> String {
+    fn nothing_new(&self) -> String {
         let settled_oids = joined(self.settled_oids.iter());
-        let same = self.same();
-        let [array, position, end] = self.of_this_start();
-        format!("{same}{NOTHING_NEWER_THAN}'{{{settled_oids}}}'::pg_catalog.oid[]{array}{position}{end}")
+        let [array_end, position, end] = self.of_this_start();
+        format!("{NOTHING_NEWER_THAN}'{{{settled_oids}}}'::pg_catalog.oid[]{array_end}{position}{end}")
     }
 
     /// SQL behind the array of OIDs: its element for the server that answers.
@@ -91,7 +96,14 @@ impl<'a> Question<'a> {
 
 const SAME_START: &str = "pg_catalog.pg_postmaster_start_time() OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
-const AND_SAME_NAMES: &str = "]) AND ";
+const AND: &str = "]) AND ";
+
+/// Before and after the OIDs: what the server shows of its database and their types.
+const SHOWN: &str = "pg_catalog.concat(pg_catalog.current_database(), '";
+
+const SHOWN_END: &str = "'::pg_catalog.oid[]::pg_catalog.regtype[])";
+
+const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
 
 /// With `ORDER BY`, it has the same plan for every OID, so the server keeps it.
 const NOTHING_NEWER_THAN: &str = " AND (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>) (";
@@ -121,12 +133,15 @@ impl QueryId for Question<'_> {
 }
 
 impl QueryFragment<Pg> for Question<'_> {
-    /// One row where the answer is yes, none where it is no.
+    /// One row where the answer is yes, none where it is no. Everything in it exists on every server, of whatever
+    /// version: it must not fail on another one.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("/* diesel-postgres-hot-upgrade: probe */ SELECT 1 WHERE ");
-        for sql in [SAME_START, &self.starts, AND_SAME_NAMES, self.same_names, NOTHING_NEWER_THAN] {
+        for sql in [SAME_START, &self.starts, AND, SHOWN, self.snapshot.watched_oids_text(), SHOWN_END, EQUALS] {
             out.push_sql(sql);
         }
+        out.push_bind_param::<Text, _>(self.snapshot.shown())?;
+        out.push_sql(NOTHING_NEWER_THAN);
         out.push_bind_param::<Array<Oid>, _>(&self.settled_oids)?;
         for sql in self.of_this_start() {
             out.push_sql(sql);
@@ -143,78 +158,41 @@ fn timestamptz(start: PgStart) -> String {
     format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
 }
 
-fn joined(numbers: impl Iterator<Item = impl ToString>) -> String {
+/// With commas in between.
+pub(crate) fn joined(numbers: impl Iterator<Item = impl ToString>) -> String {
     numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// Lets the server hash the names that it has to show, once for each snapshot, and outside a transaction, which a failure
-/// would abort. One round trip then. Where it does not hash, this question is not asked.
+/// would abort. One round trip then. Where it does not hash, the question can't be asked as a text.
 pub(crate) fn learn_names(conn: &mut PgConnection, snapshot: &Snapshot) {
-    if snapshot.knows_how_to_compare_names() || !snapshot.server().is_identified() {
+    if snapshot.was_hashed() || !snapshot.server().is_identified() {
         return;
     }
-    let same_names = match (HashedNames { snapshot }).get_result::<String>(conn) {
-        Ok(hash) if hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some(same_names(snapshot, &hash)),
-        Ok(hash) => {
-            log::debug!("the server hashes to {hash:?}");
-            None
-        }
+    let [before, after] = hash_function(snapshot.server());
+    let hashed = sql::<Text>("/* diesel-postgres-hot-upgrade: hash */ ")
+        .sql(before)
+        .bind::<Text, _>(snapshot.shown())
+        .sql("::pg_catalog.text")
+        .sql(after);
+    let hash = match diesel::select(hashed).get_result::<String>(conn) {
+        Ok(hash) => Some(hash).filter(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit())),
         Err(_) if is_broken(conn) => return,
         Err(error) => {
             log::debug!("the server does not hash: {error}");
             None
         }
     };
-    snapshot.set_same_names(same_names);
+    snapshot.set_hashed_names(hash);
 }
 
-fn same_names(snapshot: &Snapshot, hash: &str) -> String {
-    let (before, after) = hash_function(snapshot.server());
-    let oids = joined(snapshot.watched_oids().iter());
-    format!(
-        "{before}pg_catalog.concat(pg_catalog.current_database(), \
-         '{{{oids}}}'::pg_catalog.oid[]::pg_catalog.regtype[]){after} OPERATOR(pg_catalog.=) '{hash}'"
-    )
-}
-
-/// SQL before and after what is to be hashed, to hexadecimal digits. PostgreSQL 10 has nothing better; a later one may
-/// forbid MD5.
-fn hash_function(server: &Server) -> (&'static str, &'static str) {
+/// SQL before and after what is to be hashed, to hexadecimal digits. PostgreSQL 10 has nothing better than MD5; a later
+/// one may forbid that.
+fn hash_function(server: &Server) -> [&'static str; 2] {
     if server.version() >= 110_000 {
-        ("pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(", ", 'UTF8')), 'hex')")
+        ["pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(", ", 'UTF8')), 'hex')"]
     } else {
-        ("pg_catalog.md5(pg_catalog.convert_to(", ", 'UTF8'))")
-    }
-}
-
-struct HashedNames<'a> {
-    snapshot: &'a Snapshot,
-}
-
-impl Query for HashedNames<'_> {
-    type SqlType = Text;
-}
-
-impl RunQueryDsl<PgConnection> for HashedNames<'_> {}
-
-impl QueryId for HashedNames<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl QueryFragment<Pg> for HashedNames<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.unsafe_to_cache_prepared();
-        let (before, after) = hash_function(self.snapshot.server());
-        out.push_sql("/* diesel-postgres-hot-upgrade: hash */ SELECT ");
-        out.push_sql(before);
-        out.push_sql("pg_catalog.concat(");
-        out.push_bind_param::<Text, _>(self.snapshot.server().database())?;
-        out.push_sql("::pg_catalog.text, ");
-        out.push_bind_param::<Text, _>(self.snapshot.watched_names())?;
-        out.push_sql("::pg_catalog.text)");
-        out.push_sql(after);
-        Ok(())
+        ["pg_catalog.md5(pg_catalog.convert_to(", ", 'UTF8'))"]
     }
 }
 
@@ -231,8 +209,8 @@ mod tests {
 
     fn watch(server: Server) -> Watch {
         let hold = (server.started, Horizon::first(&sighting(20_000, 700, 700)));
-        let snapshot = Snapshot::new(server, Vec::new(), "{}".into());
-        snapshot.set_same_names(Some("true".into()));
+        let snapshot = Snapshot::new(server, Vec::new(), "{}");
+        snapshot.set_hashed_names(Some("c0ffee".into()));
         Watch {
             id: SnapshotId(NonZeroU64::MIN),
             snapshot: Arc::new(snapshot),

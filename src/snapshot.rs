@@ -9,6 +9,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Bool, Oid, Text};
 
 use crate::horizon::{Horizon, NEXT_XID, NO_NEXT_XID, SIGHTING, SightingRow, SightingSqlType, push_types};
+use crate::question::joined;
 use crate::server::{self, Level, Server};
 use crate::stats::COUNTERS;
 use crate::tracked::{Tracked, tracked};
@@ -31,21 +32,24 @@ pub(crate) struct Snapshot {
     server: Server,
     types: Vec<PgType>,
     watched_oids: Vec<u32>,
-    watched_names: String,
-    same_names: OnceLock<Option<String>>,
+    watched_oids_text: String,
+    shown: String,
+    hashed_names: OnceLock<Option<String>>,
 }
 
 impl Snapshot {
-    pub(crate) fn new(server: Server, types: Vec<PgType>, watched_names: String) -> Self {
+    pub(crate) fn new(server: Server, types: Vec<PgType>, watched_names: &str) -> Self {
         let oids = types.iter().map(|ty| ty.oid);
-        let watched_oids = if server.is_identified() {
+        let watched_oids: Vec<u32> = if server.is_identified() {
             oids.collect()
         } else {
             // Another server could give a type the same OID and its array another one: with nothing else to tell the
             // two apart, the arrays are watched too.
             oids.chain(types.iter().map(|ty| ty.array_oid).filter(|oid| *oid != 0)).collect()
         };
-        Snapshot { server, types, watched_oids, watched_names, same_names: OnceLock::new() }
+        let watched_oids_text = format!("{{{}}}", joined(watched_oids.iter()));
+        let shown = [server.database(), watched_names].concat();
+        Snapshot { server, types, watched_oids, watched_oids_text, shown, hashed_names: OnceLock::new() }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -61,30 +65,34 @@ impl Snapshot {
         self.server.looks_like(&other.server) && self.types == other.types
     }
 
-    /// The OIDs a probe asks about, in the order of [`Snapshot::watched_names`].
+    /// The OIDs a probe asks about.
     pub(crate) fn watched_oids(&self) -> &[u32] {
         &self.watched_oids
     }
 
-    /// What `regtype[]` shows for them.
-    pub(crate) fn watched_names(&self) -> &str {
-        &self.watched_names
+    /// The same as PostgreSQL's text for an array.
+    pub(crate) fn watched_oids_text(&self) -> &str {
+        &self.watched_oids_text
     }
 
-    /// SQL that is true where the server calls the types so. `None` if nobody has asked how to compare them yet, or the
-    /// server did not say.
-    pub(crate) fn same_names(&self) -> Option<&str> {
-        self.same_names.get()?.as_deref()
+    /// What `concat(current_database(), regtype[])` shows for them where this snapshot holds.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
     }
 
-    /// Has somebody asked?
-    pub(crate) fn knows_how_to_compare_names(&self) -> bool {
-        self.same_names.get().is_some()
+    /// The hash of that, in hexadecimal digits. `None` if nobody has asked a server for it, or it did not say.
+    pub(crate) fn hashed_names(&self) -> Option<&str> {
+        self.hashed_names.get()?.as_deref()
     }
 
-    pub(crate) fn set_same_names(&self, sql: Option<String>) {
+    /// Has somebody asked a server for the hash?
+    pub(crate) fn was_hashed(&self) -> bool {
+        self.hashed_names.get().is_some()
+    }
+
+    pub(crate) fn set_hashed_names(&self, hash: Option<String>) {
         // Who else asked has the same.
-        let _ = self.same_names.set(sql);
+        let _ = self.hashed_names.set(hash);
     }
 }
 
@@ -118,7 +126,7 @@ pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) 
     if tracked.is_none() && types.len() > MANY_TYPES {
         warn_of_many(types.len());
     }
-    let snapshot = Snapshot::new(Server::from_fields(server)?, types, watched_names);
+    let snapshot = Snapshot::new(Server::from_fields(server)?, types, &watched_names);
     let horizon = Horizon::first(&sighting.into());
     Ok(Some(Loaded { snapshot, horizon, is_own: has_written }))
 }

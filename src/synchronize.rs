@@ -81,10 +81,28 @@ const MAX_CATCH_UPS: usize = 3;
 /// # }
 /// ```
 pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
+    synchronize_from(conn, First::Question)
+}
+
+/// As [`synchronize`], where the [`question`] was answered with no.
+pub(crate) fn synchronize_changed(conn: &mut PgConnection) -> QueryResult<Outcome> {
+    synchronize_from(conn, First::Probe)
+}
+
+/// What a connection is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// Does its snapshot hold? Nearly always it does, so this is made to be cheap.
+    Question,
+    /// What is it then?
+    Probe,
+}
+
+fn synchronize_from(conn: &mut PgConnection, first: First) -> QueryResult<Outcome> {
     if !protection::is_on() {
         return Ok(Outcome::Unchanged);
     }
-    let outcome = agree(conn);
+    let outcome = agree(conn, first);
     match &outcome {
         Ok(_) if !is_in_transaction(conn) && marker::snapshot(conn).is_some() => verify::note(conn),
         Ok(Outcome::Unchanged) => {}
@@ -99,10 +117,10 @@ pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     outcome
 }
 
-fn agree(conn: &mut PgConnection) -> QueryResult<Outcome> {
+fn agree(conn: &mut PgConnection, first: First) -> QueryResult<Outcome> {
     let known = known_watch(conn);
 
-    let Asked { verdict, level, was_reset } = ask(conn, known.as_deref())?;
+    let Asked { verdict, level, was_reset } = ask(conn, known.as_deref(), first)?;
     let server = match verdict {
         Verdict::Holds => return Ok(Outcome::Unchanged),
         Verdict::Differs(server) => server,
@@ -156,16 +174,20 @@ struct Asked {
 /// Asks whether `known` still holds. A probe that fails on a living connection can mean that its own prepared
 /// statement is gone, or that this server allows less than the last one did: it is asked again with empty caches, and
 /// then with fewer permissions.
-fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
+fn ask(conn: &mut PgConnection, known: Option<&Watch>, first: First) -> QueryResult<Asked> {
+    COUNTERS.probes.increment();
     let level = match known {
         Some(watch) if !watch.snapshot.server().is_identified() => Level::Unidentified,
         _ => Level::Identified,
     };
-    let first = guarded(conn, |conn| match known {
+    // Inside a transaction the one statement that says all is cheaper: each is wrapped in a savepoint.
+    let may_be_yes = first == First::Question && !is_in_transaction(conn);
+    let answered = guarded(conn, |conn| match known {
+        Some(watch) if may_be_yes && question::is_answered_yes(conn, watch)? => Ok(Verdict::Holds),
         Some(watch) => compare(conn, watch, level),
         None => probe::identify(conn, level).map(Verdict::Differs),
     });
-    let error = match first {
+    let error = match answered {
         Ok(verdict) => return Ok(Asked { verdict, level, was_reset: false }),
         Err(error) => error,
     };
@@ -196,10 +218,6 @@ fn ask(conn: &mut PgConnection, known: Option<&Watch>) -> QueryResult<Asked> {
 /// Does `watch` hold on the server that answers now? One round trip, and a second one where a type or a table was
 /// created since somebody last asked.
 fn compare(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Verdict> {
-    COUNTERS.probes.increment();
-    if question::is_answered_yes(conn, watch)? {
-        return Ok(Verdict::Holds);
-    }
     match probe::ask(conn, watch, level)? {
         Answer::Same => return Ok(Verdict::Holds),
         Answer::Other(server) => return Ok(Verdict::Differs(server)),
