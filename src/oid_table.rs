@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use lazy_static::lazy_static;
@@ -35,7 +36,7 @@ const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Entry {
     watch: Arc<Watch>,
-    last_used: u64,
+    last_used: AtomicU64,
 }
 
 impl Entry {
@@ -60,15 +61,16 @@ impl Entry {
 #[derive(Debug, Default)]
 struct State {
     entries: HashMap<SnapshotId, Entry>,
-    loading: HashSet<Server>,
     last_id: u64,
-    clock: u64,
+    clock: AtomicU64,
 }
 
-/// The process-wide table of snapshots. No lock is held across a round trip or while user code runs.
+/// The process-wide table of snapshots. No lock is held across a round trip or while user code runs, and checkouts only
+/// read as long as nothing changes.
 #[derive(Debug, Default)]
 pub(crate) struct OidTable {
-    state: Mutex<State>,
+    state: RwLock<State>,
+    loading: Mutex<HashSet<Server>>,
     loaded: Condvar,
 }
 
@@ -89,7 +91,7 @@ pub(crate) struct LoadPermit<'a> {
 
 impl Drop for LoadPermit<'_> {
     fn drop(&mut self) {
-        self.table.lock().loading.remove(&self.server);
+        self.table.loading().remove(&self.server);
         self.table.loaded.notify_all();
     }
 }
@@ -97,30 +99,30 @@ impl Drop for LoadPermit<'_> {
 impl OidTable {
     /// The snapshot with that id, if it is still here.
     pub(crate) fn get(&self, id: SnapshotId) -> Option<Arc<Watch>> {
-        self.lock().touch(id)
+        self.read().touch(id)
     }
 
     /// The most recently used snapshot of `server` that is not among `refuted`.
     pub(crate) fn find(&self, server: &Server, refuted: &[SnapshotId]) -> Option<Arc<Watch>> {
-        self.lock().find(server, refuted)
+        self.read().find(server, refuted)
     }
 
     /// As [`OidTable::find`]; where there is none, one caller loads and all others wait for it.
     pub(crate) fn find_or_claim(&self, server: &Server, refuted: &[SnapshotId]) -> Claim<'_> {
         let deadline = Instant::now() + LOAD_PATIENCE;
-        let mut state = self.lock();
+        let mut loading = self.loading();
         loop {
-            if let Some(watch) = state.find(server, refuted) {
+            if let Some(watch) = self.find(server, refuted) {
                 return Claim::Known(watch);
             }
-            if state.loading.insert(server.clone()) {
+            if loading.insert(server.clone()) {
                 return Claim::Load(Some(LoadPermit { table: self, server: server.clone() }));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Claim::Load(None);
             }
-            state = self.loaded.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            loading = self.loaded.wait_timeout(loading, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -130,7 +132,7 @@ impl OidTable {
     /// What was loaded inside a transaction that has written may be its own doing: where it is not just what is known of
     /// that server, it stays private, found by its id and never by its server.
     pub(crate) fn insert(&self, snapshot: Snapshot, horizon: Horizon, is_own: bool) -> Arc<Watch> {
-        let mut state = self.lock();
+        let mut state = self.write();
         let hold = (snapshot.server().started, horizon);
         let twin = state.twin(&snapshot);
         let watch = if is_own {
@@ -149,12 +151,12 @@ impl OidTable {
 
     /// Forgets everything: every connection becomes *unknown*.
     pub(crate) fn clear(&self) {
-        self.lock().entries.clear();
+        self.write().entries.clear();
     }
 
     /// Sets how far a snapshot holds on `server`.
     pub(crate) fn advance(&self, id: SnapshotId, server: &Server, horizon: Horizon) {
-        if let Some(entry) = self.lock().entries.get_mut(&id) {
+        if let Some(entry) = self.write().entries.get_mut(&id) {
             let holds = &mut Arc::make_mut(&mut entry.watch).holds;
             for (_, known) in holds.iter_mut().filter(|(started, _)| *started == server.started) {
                 *known = horizon;
@@ -164,33 +166,45 @@ impl OidTable {
 
     /// Drops a snapshot that no longer holds on `server`. Where other servers share it, it stays for them.
     pub(crate) fn refute(&self, id: SnapshotId, server: &Server) {
-        let mut state = self.lock();
+        let mut state = self.write();
         if let Some(entry) = state.entries.get_mut(&id) {
             entry.forget_start(server.started);
         }
         state.evict();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locked before the state, where both are.
+    fn loading(&self) -> MutexGuard<'_, HashSet<Server>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn touch(&mut self, id: SnapshotId) -> Option<Arc<Watch>> {
-        self.clock += 1;
-        let entry = self.entries.get_mut(&id)?;
-        entry.last_used = self.clock;
+    fn touch(&self, id: SnapshotId) -> Option<Arc<Watch>> {
+        let entry = self.entries.get(&id)?;
+        entry.last_used.store(self.tick(), Ordering::Relaxed);
         Some(Arc::clone(&entry.watch))
     }
 
-    fn find(&mut self, server: &Server, refuted: &[SnapshotId]) -> Option<Arc<Watch>> {
+    fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn find(&self, server: &Server, refuted: &[SnapshotId]) -> Option<Arc<Watch>> {
         let id = self
             .entries
             .values()
             .filter(|entry| !entry.is_private() && !refuted.contains(&entry.watch.id))
             .filter(|entry| entry.watch.holds_on(server))
-            .max_by_key(|entry| entry.last_used)?
+            .max_by_key(|entry| entry.last_used.load(Ordering::Relaxed))?
             .watch
             .id;
         self.touch(id)
@@ -219,10 +233,9 @@ impl State {
 
     fn add(&mut self, snapshot: Snapshot, hold: (Option<PgStart>, Horizon), is_private: bool) -> Arc<Watch> {
         self.last_id += 1;
-        self.clock += 1;
         let id = SnapshotId(NonZeroU64::new(self.last_id).expect("counted from 1"));
         let watch = Arc::new(Watch { id, snapshot: Arc::new(snapshot), holds: vec![hold], is_private });
-        self.entries.insert(id, Entry { watch: Arc::clone(&watch), last_used: self.clock });
+        self.entries.insert(id, Entry { watch: Arc::clone(&watch), last_used: self.tick().into() });
         watch
     }
 
@@ -242,7 +255,7 @@ impl State {
 
     fn keep_latest(&mut self, limit: usize, concerned: fn(&Entry) -> bool) {
         let mut candidates: Vec<_> = self.entries.values().filter(|entry| concerned(entry)).collect();
-        candidates.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.last_used));
+        candidates.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.last_used.load(Ordering::Relaxed)));
         let surplus: Vec<_> = candidates.iter().skip(limit).map(|entry| entry.watch.id).collect();
         for id in surplus {
             self.entries.remove(&id);
@@ -332,11 +345,11 @@ mod tests {
             let watch = table.insert(snapshot(server(identifier, identifier, 120_022), 16_500), horizon(), false);
             assert!(ids.insert(watch.id));
         }
-        assert_eq!(table.lock().entries.len(), MAX_SNAPSHOTS);
+        assert_eq!(table.read().entries.len(), MAX_SNAPSHOTS);
         for recreated in 0..1_000 {
             table.insert(snapshot(server(7, 1, 120_022), 17_000 + recreated), horizon(), false);
         }
-        let state = table.lock();
+        let state = table.read();
         assert!(state.entries.values().filter(|entry| entry.is_outdated()).count() <= MAX_OUTDATED);
     }
 

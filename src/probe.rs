@@ -92,14 +92,7 @@ struct Probe<'a, const LEVEL: u8> {
 impl<'a, const LEVEL: u8> Probe<'a, LEVEL> {
     fn about(watch: Option<&'a Watch>, text: Text) -> Self {
         let Some(watch) = watch else {
-            return Probe {
-                text,
-                starts: Vec::new(),
-                version: 0,
-                oids: &[],
-                shown: "",
-                settled_oids: Vec::new(),
-            };
+            return Probe { text, starts: Vec::new(), version: 0, oids: &[], shown: "", settled_oids: Vec::new() };
         };
         let (starts, settled_oids) = watch.by_start(Horizon::settled_oid);
         Probe {

@@ -75,7 +75,10 @@ impl<'a> Question<'a> {
         let hash = self.snapshot.hashed_names()?;
         let [before, after] = hash_function(self.snapshot.server());
         let oids = self.snapshot.watched_oids_text();
-        Some([SAME_START, &self.starts, AND, before, SHOWN, oids, SHOWN_END, after, EQUALS, "'", hash, "'"].concat())
+        Some(
+            [SAME_START, &self.starts, AND, before, SHOWN, oids, SHOWN_END, after, EQUALS, "'", hash, "'"]
+                .concat(),
+        )
     }
 
     fn nothing_new(&self) -> String {
