@@ -1,4 +1,5 @@
-//! `diesel-derive-enum`: one enum whose SQL type the derive makes, and one for the SQL type of a schema.
+//! `diesel-derive-enum`: one enum whose SQL type the derive makes, and one for the SQL type of a schema; and one by the
+//! pre-release 3.
 
 use diesel::prelude::*;
 use diesel_derive_enum::DbEnum;
@@ -28,6 +29,14 @@ pub enum Status {
     AtHome,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, diesel_derive_enum_3::DbEnum)]
+#[allow(unreachable_pub)]
+pub enum Weather {
+    Sunny,
+    #[db_enum(rename = "rain+snow")]
+    Sleet,
+}
+
 diesel::table! {
     use diesel::sql_types::*;
     use super::{MoodMapping, StatusType};
@@ -40,11 +49,24 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::WeatherMapping;
+
+    days (id) {
+        id -> Int4,
+        weather -> WeatherMapping,
+    }
+}
+
 const CREATE: &str = "CREATE TYPE mood AS ENUM ('happy', 'so-so');
     CREATE TYPE status AS ENUM ('away', 'at_home');
     CREATE TABLE people (id serial PRIMARY KEY, mood mood NOT NULL, moods mood[] NOT NULL, status status);
     INSERT INTO people (mood, moods, status) VALUES
-        ('happy', '{}', 'away'), ('so-so', '{happy,so-so}', 'at_home'), ('happy', '{so-so}', NULL)";
+        ('happy', '{}', 'away'), ('so-so', '{happy,so-so}', 'at_home'), ('happy', '{so-so}', NULL);
+    CREATE TYPE weather AS ENUM ('sunny', 'rain+snow');
+    CREATE TABLE days (id serial PRIMARY KEY, weather weather NOT NULL);
+    INSERT INTO days (weather) VALUES ('rain+snow')";
 
 fn inserted(conn: &mut PgConnection) -> Verdict {
     let values = || (Mood::Middling, vec![Mood::Happy, Mood::Happy], None::<Status>);
@@ -76,9 +98,20 @@ fn found_by_status(conn: &mut PgConnection) -> Verdict {
     expect(found.load(conn), &vec![(2, Some(Status::AtHome))])
 }
 
+fn inserted_by_3(conn: &mut PgConnection) -> Verdict {
+    let insert = diesel::insert_into(days::table).values(days::weather.eq(Weather::Sunny));
+    expect(insert.returning(days::weather).get_result(conn), &Weather::Sunny)?;
+    expect(diesel::delete(days::table.filter(days::weather.eq(Weather::Sunny))).execute(conn), &1)
+}
+
+fn found_by_3(conn: &mut PgConnection) -> Verdict {
+    let found = days::table.filter(days::weather.eq_any([Weather::Sleet])).select((days::id, days::weather));
+    expect(found.load(conn), &vec![(1, Weather::Sleet)])
+}
+
 #[test]
 fn derived_enums_survive_a_change_of_server() {
-    let upgrade = from_14_to_17(CREATE, &["mood", "status"]);
+    let upgrade = from_14_to_17(CREATE, &["mood", "status", "weather"]);
     survives(
         &upgrade,
         &[
@@ -87,6 +120,8 @@ fn derived_enums_survive_a_change_of_server() {
             Use::of_own_type("= ANY", found_by_any),
             Use::of_own_type(">", greater),
             Use::of_own_type("= of an existing SQL type", found_by_status),
+            Use::of_own_type("insert, pre-release 3", inserted_by_3),
+            Use::of_own_type("= ANY, pre-release 3", found_by_3),
         ],
     );
 }
