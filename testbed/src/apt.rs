@@ -1,5 +1,4 @@
-//! PgBouncer from Debian's archive, unpacked next to the machine's own packages with every library it needs, and
-//! without leave from the machine's package manager.
+//! Packages from Debian's archive, unpacked next to the machine's own, and without leave from its package manager.
 
 use std::{
     fs::{self, Permissions},
@@ -8,67 +7,13 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, cache, command, command::tell, release::Release, sources};
+use crate::{Error, cache, command, sources};
 
-const TRIXIE: &[&str] = &[
-    "pgbouncer",
-    "libaudit1",
-    "libc6",
-    "libcap-ng0",
-    "libcap2",
-    "libcares2",
-    "libcrypt1",
-    "libevent-2.1-7t64",
-    "libgcc-s1",
-    "libpam0g",
-    "libssl3t64",
-    "libsystemd0",
-    "libzstd1",
-    "zlib1g",
-];
-
-const BOOKWORM: &[&str] = &[
-    "pgbouncer",
-    "libaudit1",
-    "libc-ares2",
-    "libc6",
-    "libcap-ng0",
-    "libcap2",
-    "libevent-2.1-7",
-    "libgcc-s1",
-    "libgcrypt20",
-    "libgpg-error0",
-    "liblz4-1",
-    "liblzma5",
-    "libpam0g",
-    "libssl3",
-    "libsystemd0",
-    "libzstd1",
-];
-
-/// The program beside the unpacked packages: it runs under their loader, not under the machine's.
-const PROGRAM: &str = "pgbouncer";
-
-/// Returns the cached program.
-pub(crate) fn fetch(release: Release) -> Result<PathBuf, Error> {
-    let (suite, packages) = match release {
-        Release::Current => ("trixie", TRIXIE),
-        Release::Debian12 => ("bookworm", BOOKWORM),
-    };
-    let folder = cache::install(&format!("pgbouncer-{suite}"), |folder| unpack(folder, suite, packages));
-    let folder = folder.map_err(|error| Error::Unavailable {
-        what: format!("PgBouncer {}", release.wanted()),
-        problem: format!("it is not installed, and fetching it from Debian's {suite} failed: {error}"),
-        advice: format!("install it, or name the executable in {}", release.variable()),
-    })?;
-    Ok(folder.join(PROGRAM))
-}
-
-fn unpack(folder: &Path, suite: &str, packages: &[&str]) -> Result<(), Error> {
-    tell(&format!("testbed: fetching PgBouncer and its libraries from Debian's {suite}, about 17 MB"));
+/// Unpacks into the folder `root` the packages, which do not pull in those that they depend on.
+pub(crate) fn unpack(folder: &Path, suite: &str, packages: &str) -> Result<(), Error> {
     let scratch = folder.join("apt");
-    let root = folder.join("root");
     let configuration = configure(&scratch, suite)?;
+    let packages: Vec<&str> = packages.split_whitespace().collect();
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
         apt.arg("-q").arg("-c").arg(&configuration).args(arguments).current_dir(&scratch).env("LC_ALL", "C");
@@ -76,20 +21,15 @@ fn unpack(folder: &Path, suite: &str, packages: &[&str]) -> Result<(), Error> {
     };
     // One of several sources may fail: what counts is whether the packages can be had.
     let updated = apt(&["update"]);
-    let downloaded = apt(&[&["download"], packages].concat());
+    let downloaded = apt(&[&["download"], packages.as_slice()].concat());
     downloaded.map_err(|error| updated.err().unwrap_or(error))?;
     for entry in fs::read_dir(&scratch).map_err(Error::file("read", &scratch))? {
         let path = entry.map_err(Error::file("read", &scratch))?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
-            command::output(Command::new("dpkg").arg("-x").arg(&path).arg(&root))?;
+            command::output(Command::new("dpkg").arg("-x").arg(&path).arg(folder.join("root")))?;
         }
     }
-    cache::remove(&scratch)?;
-    let program = write_program(folder, &root)?;
-    command::output(Command::new("chmod").args(["-R", "a+rX"]).arg(folder))?;
-    let version = command::output(Command::new(program).arg("--version"))?;
-    tell(&format!("testbed: fetched {}", version.lines().next().unwrap_or_default()));
-    Ok(())
+    cache::remove(&scratch)
 }
 
 /// A configuration of apt that neither reads nor writes the machine's lists, caches and pins.
@@ -128,7 +68,10 @@ Dir::Cache "{folder}/cache";
     Ok(configuration)
 }
 
-fn write_program(folder: &Path, root: &Path) -> Result<PathBuf, Error> {
+/// Writes to `program`, somewhere in `folder`, a script that runs `real` of the unpacked packages: under their loader and
+/// with their libraries, not with the machine's.
+pub(crate) fn write_program(folder: &Path, program: &str, real: &str) -> Result<PathBuf, Error> {
+    let root = folder.join("root");
     let mut libraries = Vec::new();
     for parent in ["lib", "usr/lib"] {
         let folders = fs::read_dir(root.join(parent)).into_iter().flatten().flatten();
@@ -146,13 +89,15 @@ fn write_program(folder: &Path, root: &Path) -> Result<PathBuf, Error> {
         advice: "report this with the machine's architecture".to_owned(),
     })?;
     let libraries: Vec<String> = libraries.iter().map(|library| format!("$root/{}", library.display())).collect();
+    // The folder will be renamed, and PostgreSQL looks for its files from where it is called.
     let text = format!(
-        "#!/bin/sh\nroot=$(cd \"$(dirname \"$0\")\" && pwd)/root\n\
-         exec \"$root/{}\" --library-path \"{}\" \"$root/usr/sbin/pgbouncer\" \"$@\"\n",
+        "#!/bin/sh\nroot=$(cd \"$(dirname \"$0\")/{}root\" && pwd)\n\
+         exec \"$root/{}\" --library-path \"{}\" --argv0 \"$0\" \"$root/{real}\" \"$@\"\n",
+        "../".repeat(program.matches('/').count()),
         loader.display(),
         libraries.join(":")
     );
-    let program = folder.join(PROGRAM);
+    let program = folder.join(program);
     fs::write(&program, text).map_err(Error::file("write", &program))?;
     fs::set_permissions(&program, Permissions::from_mode(0o755))
         .map_err(Error::file("make executable", &program))?;

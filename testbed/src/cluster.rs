@@ -49,7 +49,16 @@ impl Cluster {
     /// Starts a fresh cluster with an empty database `postgres`, whose superuser `postgres` needs no password. No two
     /// live clusters of one process have the same system identifier.
     pub fn start(major: u32) -> Result<Cluster, Error> {
-        let installation = Installation::find(major)?;
+        Self::start_in(Installation::find(major)?)
+    }
+
+    /// The same, of a major of its own choice that has the extensions PostGIS and pgvector: 17.
+    pub fn start_with_postgis_and_pgvector() -> Result<Cluster, Error> {
+        Self::start_in(Installation::with_postgis_and_pgvector()?)
+    }
+
+    fn start_in(installation: Installation) -> Result<Cluster, Error> {
+        let major = installation.major();
         let template = Template::take(major);
         let server = Server::new(&format!("PostgreSQL {major}"), "QUIT")?;
         template.copy(&installation, server.account(), &server.folder().join("data"))?;
@@ -70,7 +79,7 @@ impl Cluster {
         let data = |server: &Server| server.folder().join("data");
         let mut copying = server.account().command("cp");
         command::output(copying.arg("-a").arg(data(&original.server)).arg(data(&server)))?;
-        let installation = Installation::find(stopped.major)?;
+        let installation = original.installation.clone();
         let template = Arc::clone(&original.template);
         Self::launched(stopped.major, Own { installation, port: 0, server, template })
     }

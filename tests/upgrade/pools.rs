@@ -1,7 +1,6 @@
 //! The two pools that every scenario compares.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use diesel::connection::CacheSize;
 use diesel::pg::PgConnection;
@@ -11,6 +10,7 @@ use diesel::r2d2::{
 };
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
 use fixture::Upgrade;
+pub(crate) use fixture::{builder, on_every_connection};
 use testbed::PgBouncerConfig;
 
 pub(crate) type StockPool = Pool<ConnectionManager<PgConnection>>;
@@ -55,11 +55,6 @@ pub(crate) fn hot_pool(url: &str, size: u32, cache: CacheSize) -> HotPool {
         .expect("a protected pool")
 }
 
-/// A pool that waits rather than fails where the machine is busy.
-pub(crate) fn builder<M: ManageConnection>(size: u32) -> diesel::r2d2::Builder<M> {
-    Pool::builder().max_size(size).connection_timeout(Duration::from_secs(60))
-}
-
 /// Lets every connection of the pool write and read each type of the fixture, all checked out at once, and returns
 /// what went wrong on each.
 pub(crate) fn use_every_connection<M>(pool: &Pool<M>) -> Vec<String>
@@ -68,22 +63,4 @@ where
 {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     on_every_connection(pool, |conn| fixture::write_and_read_back(conn, NUMBER.fetch_add(1, Ordering::Relaxed)))
-}
-
-/// The same with a use of the caller's choice.
-pub(crate) fn on_every_connection<M>(
-    pool: &Pool<M>,
-    used: impl Fn(&mut PgConnection) -> Result<(), String>,
-) -> Vec<String>
-where
-    M: ManageConnection<Connection = PgConnection>,
-{
-    let mut checked_out: Vec<_> = (0..pool.max_size()).map(|_| pool.get()).collect();
-    checked_out
-        .iter_mut()
-        .filter_map(|conn| match conn {
-            Ok(conn) => used(conn).err(),
-            Err(error) => Some(format!("checkout: {error}")),
-        })
-        .collect()
 }
