@@ -238,17 +238,20 @@ fn look_up(
         };
         let candidate = match claim {
             Claim::Known(candidate) => candidate,
-            Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, level, in_transaction)) {
-                Ok(Some(loaded)) => {
-                    return Ok(Some(OID_TABLE.insert(loaded.snapshot, loaded.horizon, loaded.is_own)));
+            Claim::Load(_permit) => {
+                let others = OID_TABLE.other_starts(&server);
+                match guarded(conn, |conn| snapshot::load(conn, level, in_transaction, &others)) {
+                    Ok(Some(loaded)) => {
+                        return Ok(Some(OID_TABLE.insert(loaded.snapshot, loaded.horizon, loaded.is_own)));
+                    }
+                    Ok(None) => continue,
+                    Err(error) if !is_alive(conn, &error) => return Err(error),
+                    Err(error) => {
+                        warn_that_catalog_is_refused(&error);
+                        return Ok(None);
+                    }
                 }
-                Ok(None) => continue,
-                Err(error) if !is_alive(conn, &error) => return Err(error),
-                Err(error) => {
-                    warn_that_catalog_is_refused(&error);
-                    return Ok(None);
-                }
-            },
+            }
         };
         match guarded(conn, |conn| compare(conn, &candidate, level))? {
             Verdict::Holds => return Ok(Some(candidate)),
