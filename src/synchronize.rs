@@ -57,8 +57,8 @@ const MAX_CATCH_UPS: usize = 3;
 /// # What is compared
 ///
 /// Base types, domains, enums, ranges, multiranges and stand-alone composites of the database. Not the row types of
-/// tables, base types with an `ELEMENT`, nor, before PostgreSQL 14, domains over arrays: Diesel finds these by itself,
-/// and they are forgotten when anything else changes, but not when they alone are re-created. Where a type moves from
+/// tables, temporary types, base types with an `ELEMENT`, nor, before PostgreSQL 14, domains over arrays: Diesel finds
+/// these by itself, and they are forgotten when anything else changes, but not when they alone are re-created. Where a type moves from
 /// one schema of the search path to another and keeps its name, its old schema-qualified name is still known.
 ///
 /// Diesel must know of an open transaction: one that was begun with a raw `BEGIN` in `batch_execute` gets no savepoint,
