@@ -252,6 +252,18 @@ fn two_schemas_swap_their_names() {
 }
 
 #[test]
+fn two_schemas_swap_their_names_of_which_one_is_in_the_path() {
+    let prepare = format!(
+        "{}{} DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET search_path = one, public'; END $$",
+        schema("one"),
+        schema("two")
+    );
+    Changing::start(&prepare, moods).survives(
+        "ALTER SCHEMA one RENAME TO outgoing; ALTER SCHEMA two RENAME TO one; ALTER SCHEMA outgoing RENAME TO two",
+    );
+}
+
+#[test]
 fn a_schema_is_dropped_with_all_that_is_in_it_and_created_anew() {
     let one = schema("one");
     Changing::start(&one, moods_of_one).survives(&format!("DROP SCHEMA one CASCADE; {one}"));

@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, ManageConnection, Pool};
 use diesel::sql_types::{SingleValue, SqlType};
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager};
-use fixture::Upgrade;
-use testbed::Forwarder;
+use fixture::{Upgrade, drop_database};
+use testbed::{Cluster, Forwarder};
 
 use crate::kinds::moods::moods;
 use crate::kinds::sql_types::{Wire, sql_types};
@@ -170,6 +170,7 @@ sql_types! {
     Escaped = "\\ \\' $1 %s {a,b} NULL\t\n ";
     Null = "NULL";
     Array = "moods[]";
+    Umlaut = "größe";
 }
 
 /// In a schema that needs quoting as well.
@@ -255,6 +256,42 @@ fn names_are_found_on_the_new_server(upgrade: &Upgrade) {
 #[test]
 fn names_that_need_quoting_are_found_on_the_new_server() {
     names_are_found_on_the_new_server(&upgrade_with_odd_names());
+}
+
+/// A name that is as many characters in each, and other bytes.
+fn umlaut(conn: &mut PgConnection) -> Result<(), String> {
+    let [found] = names_of!(conn: Umlaut);
+    if found.as_deref() == Ok("\"größe\"") { Ok(()) } else { Err(format!("{found:?}")) }
+}
+
+#[test]
+fn names_are_found_in_a_database_of_another_encoding() {
+    const CREATE: &str = "CREATE TYPE \"größe\" AS ENUM ('happy')";
+    let server = Cluster::shared(12);
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let database = format!("upgrade_{}_{}", std::process::id(), encoding.to_lowercase());
+        let create = format!(
+            "CREATE DATABASE {database} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        );
+        server.client("postgres").expect("a connection").batch_execute(&create).expect("a database");
+        let mut client = server.client(&database).expect("a connection");
+        client.batch_execute(CREATE).expect("a type");
+        let url = server.url(&database);
+        let (hot, stock) =
+            (hot_pool(&url, SIZE, CacheSize::Unbounded), stock_pool(&url, SIZE, CacheSize::Unbounded));
+        let mut held = PgConnection::establish(&url).expect("a connection");
+        let mut verified = || held.hot_transaction(|conn| QueryResult::Ok(umlaut(conn)));
+        assert_eq!(on_every_connection(&hot, umlaut), NOTHING_WRONG, "{encoding}");
+        assert_eq!(on_every_connection(&stock, umlaut), NOTHING_WRONG);
+        assert_eq!(verified(), Ok(Ok(())));
+
+        client.batch_execute(&format!("DROP TYPE \"größe\"; {CREATE}")).expect("another type");
+
+        assert_eq!(on_every_connection(&hot, umlaut), NOTHING_WRONG, "{encoding}");
+        assert_eq!(verified(), Ok(Ok(())), "{encoding}");
+        assert_eq!(on_every_connection(&stock, umlaut).len(), SIZE as usize, "the control");
+        drop_database(server, &database);
+    }
 }
 
 #[test]
