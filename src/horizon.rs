@@ -118,13 +118,20 @@ const TYPES: &str = "WITH types AS (\
      OR t.typtype = 'c' AND EXISTS (\
      SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))";
 
-pub(crate) fn push_types<'b>(out: &mut AstPass<'_, 'b, Pg>, tracked: &'b Option<Tracked>) -> QueryResult<()> {
+/// The CTE `types`, of which `narrow` may say more.
+pub(crate) fn push_types<'b>(
+    out: &mut AstPass<'_, 'b, Pg>,
+    tracked: &'b Option<Tracked>,
+    narrow: impl FnOnce(&mut AstPass<'_, 'b, Pg>) -> QueryResult<()>,
+) -> QueryResult<()> {
     out.push_sql(TYPES);
     if let Some(names) = tracked {
-        out.push_sql(" AND t.typname::pg_catalog.text = ANY (");
+        // As names: the server cuts off what is too long for one, wherever a name is looked up.
+        out.push_sql(" AND t.typname = ANY (");
         out.push_bind_param::<Array<Text>, _>(&**names)?;
-        out.push_sql(")");
+        out.push_sql("::pg_catalog.name[])");
     }
+    narrow(out)?;
     out.push_sql(") ");
     Ok(())
 }
@@ -175,7 +182,7 @@ impl QueryFragment<Pg> for Look {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: look */ ");
-        push_types(&mut out, &self.tracked)?;
+        push_types(&mut out, &self.tracked, |_| Ok(()))?;
         out.push_sql("SELECT ");
         out.push_sql(SIGHTING);
         if self.in_transaction {

@@ -1,6 +1,6 @@
 //! The OIDs that this process knows, by the server they belong to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -162,6 +162,13 @@ impl OidTable {
                 *known = horizon;
             }
         }
+    }
+
+    /// When those servers were started that are known, but for `server`.
+    pub(crate) fn other_starts(&self, server: &Server) -> BTreeSet<PgStart> {
+        let state = self.lock();
+        let holds = state.entries.values().flat_map(|entry| &entry.watch.holds);
+        holds.filter_map(|(started, _)| *started).filter(|started| Some(*started) != server.started).collect()
     }
 
     /// Drops a snapshot that no longer holds on `server`. Where other servers share it, it stays for them.

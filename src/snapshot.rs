@@ -1,16 +1,18 @@
 //! The types of one server, and the statement that reads them.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Bool, Oid, Text};
+use diesel::sql_types::{Array, Bool, Oid, Text, Timestamptz};
 
 use crate::horizon::{Horizon, NEXT_XID, NO_NEXT_XID, SIGHTING, SightingRow, SightingSqlType, push_types};
 use crate::question::joined;
-use crate::server::{self, Level, Server};
+use crate::server::{self, Level, PgStart, Server};
 use crate::stats::COUNTERS;
 use crate::tracked::{Tracked, tracked};
 
@@ -104,13 +106,24 @@ pub(crate) struct Loaded {
     pub(crate) is_own: bool,
 }
 
-/// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then, or
-/// another thread what is tracked.
-pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) -> QueryResult<Option<Loaded>> {
-    COUNTERS.catalog_loads.increment();
+/// Reads the server's identity and its types. One round trip. `None` where another session changed a type just then,
+/// another thread what is tracked, or where one of the `others` answers: two servers take turns, and the catalog of that
+/// one is known, so it is not read.
+pub(crate) fn load(
+    conn: &mut PgConnection,
+    level: Level,
+    in_transaction: bool,
+    others: &BTreeSet<PgStart>,
+) -> QueryResult<Option<Loaded>> {
     let tracked = tracked();
-    let load = Load { level, in_transaction, tracked: tracked.clone() };
+    let other_starts = others.iter().map(|started| PgTimestamp(*started)).collect();
+    let load = Load { level, in_transaction, tracked: tracked.clone(), other_starts };
     let (has_written, server, types, names, sighting) = load.get_result::<Row>(conn)?;
+    let server = Server::from_fields(server)?;
+    if server.started.is_some_and(|started| others.contains(&started)) {
+        return Ok(None);
+    }
+    COUNTERS.catalog_loads.increment();
     let (watched_names, consistent) = names;
     if !consistent || tracked != crate::tracked::tracked() {
         return Ok(None);
@@ -126,7 +139,7 @@ pub(crate) fn load(conn: &mut PgConnection, level: Level, in_transaction: bool) 
     if tracked.is_none() && types.len() > MANY_TYPES {
         warn_of_many(types.len());
     }
-    let snapshot = Snapshot::new(Server::from_fields(server)?, types, &watched_names);
+    let snapshot = Snapshot::new(server, types, &watched_names);
     let horizon = Horizon::first(&sighting.into());
     Ok(Some(Loaded { snapshot, horizon, is_own: has_written }))
 }
@@ -167,6 +180,7 @@ struct Load {
     level: Level,
     in_transaction: bool,
     tracked: Option<Tracked>,
+    other_starts: Vec<PgTimestamp>,
 }
 
 type TypeArrays = (Vec<u32>, Vec<u32>, Vec<String>, Vec<String>, Vec<bool>);
@@ -194,7 +208,14 @@ impl QueryFragment<Pg> for Load {
         // Once per process and change: not worth a prepared statement on the server.
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
-        push_types(&mut out, &self.tracked)?;
+        push_types(&mut out, &self.tracked, |out| {
+            if self.level == Level::Identified {
+                out.push_sql(" AND pg_catalog.pg_postmaster_start_time() <> ALL (");
+                out.push_bind_param::<Array<Timestamptz>, _>(&self.other_starts)?;
+                out.push_sql(")");
+            }
+            Ok(())
+        })?;
         // First, before the last column draws a transaction's id.
         out.push_sql("SELECT pg_catalog.txid_current_if_assigned() IS NOT NULL, ");
         out.push_sql(server::identity_fields(self.level));

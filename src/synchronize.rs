@@ -58,8 +58,8 @@ const MAX_CATCH_UPS: usize = 3;
 /// # What is compared
 ///
 /// Base types, domains, enums, ranges, multiranges and stand-alone composites of the database. Not the row types of
-/// tables, base types with an `ELEMENT`, nor, before PostgreSQL 14, domains over arrays: Diesel finds these by itself,
-/// and they are forgotten when anything else changes, but not when they alone are re-created. Where a type moves from
+/// tables, temporary types, base types with an `ELEMENT`, nor, before PostgreSQL 14, domains over arrays: Diesel finds
+/// these by itself, and they are forgotten when anything else changes, but not when they alone are re-created. Where a type moves from
 /// one schema of the search path to another and keeps its name, its old schema-qualified name is still known.
 ///
 /// Diesel must know of an open transaction: one that was begun with a raw `BEGIN` in `batch_execute` gets no savepoint,
@@ -261,17 +261,20 @@ fn look_up(
         };
         let candidate = match claim {
             Claim::Known(candidate) => candidate,
-            Claim::Load(_permit) => match guarded(conn, |conn| snapshot::load(conn, level, in_transaction)) {
-                Ok(Some(loaded)) => {
-                    return Ok(Some(OID_TABLE.insert(loaded.snapshot, loaded.horizon, loaded.is_own)));
+            Claim::Load(_permit) => {
+                let others = OID_TABLE.other_starts(&server);
+                match guarded(conn, |conn| snapshot::load(conn, level, in_transaction, &others)) {
+                    Ok(Some(loaded)) => {
+                        return Ok(Some(OID_TABLE.insert(loaded.snapshot, loaded.horizon, loaded.is_own)));
+                    }
+                    Ok(None) => continue,
+                    Err(error) if !is_alive(conn, &error) => return Err(error),
+                    Err(error) => {
+                        warn_that_catalog_is_refused(&error);
+                        return Ok(None);
+                    }
                 }
-                Ok(None) => continue,
-                Err(error) if !is_alive(conn, &error) => return Err(error),
-                Err(error) => {
-                    warn_that_catalog_is_refused(&error);
-                    return Ok(None);
-                }
-            },
+            }
         };
         match guarded(conn, |conn| compare(conn, &candidate, level))? {
             Verdict::Holds => return Ok(Some(candidate)),

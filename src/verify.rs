@@ -23,6 +23,11 @@ use crate::marker;
 pub enum Verify {
     /// At every checkout: one round trip, in place of the stock ping. Right for everyone whose statements are not all
     /// in verified transactions.
+    ///
+    /// It says which server answered *then*. Behind a pooler in transaction mode the next statement may be answered by
+    /// another one: during a switch, and at any time where two servers with different OIDs take turns behind one address.
+    /// There, no check at checkout can promise anything, and only
+    /// [verified transactions](crate::HotUpgradeExt::hot_transaction) are right.
     #[default]
     EveryCheckout,
     /// Skips the check, an inner manager's included, if the connection was asked, and answered, within this time: such a

@@ -1,5 +1,6 @@
 //! What a change costs and who hears of it, counted. The counters belong to the process: one test at a time.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,9 +10,9 @@ use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, Pool};
 use diesel_postgres_hot_upgrade::{
-    HotUpgradeCustomizer, HotUpgradeManager, Outcome, on_change, stats, synchronize,
+    HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Outcome, on_change, stats, synchronize,
 };
-use fixture::{Upgrade, write_and_read_back};
+use fixture::{Through, Upgrade, start_time, take_in_turn, two_in_turn, write_and_read_back};
 use testbed::{Cluster, PgBouncerConfig};
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -95,6 +96,63 @@ fn a_change_costs_one_catalog_load_for_a_pool_of_sixteen() {
 #[test]
 fn a_change_costs_one_catalog_load_where_sixteen_share_one_server_connection() {
     one_load_for_sixteen(PgBouncerConfig { default_pool_size: 1, ..PgBouncerConfig::default() });
+}
+
+fn one_load_for_each(through: Through) {
+    let _alone = alone();
+    let upgrade = upgrade(two_in_turn());
+    let servers = [upgrade.old, upgrade.new];
+    let _between = take_in_turn(&upgrade.pgbouncer, &upgrade.database, servers, through).expect("both servers");
+    let mut hot = PgConnection::establish(&upgrade.url()).expect("a connection");
+    let mut stock = PgConnection::establish(&upgrade.url()).expect("a connection");
+    let use_it = |conn: &mut PgConnection| {
+        write_and_read_back(conn, next_number()).map_err(|_| diesel::result::Error::RollbackTransaction)?;
+        start_time(conn)
+    };
+    let before = stats();
+    let mut answered = HashSet::new();
+    for number in 0..50 {
+        // Each costs its own number of turns: else the last of them might be the same server's always.
+        let server = if number % 3 == 0 {
+            hot.hot_transaction_with(|builder| builder.before_probe("SET LOCAL lock_timeout = '9s'"), use_it)
+        } else {
+            hot.hot_transaction(use_it)
+        };
+        answered.insert(server.expect("a verified transaction"));
+    }
+    let after = stats();
+    assert_eq!(answered.len(), 2, "one server answered all");
+    assert_eq!(after.catalog_loads() - before.catalog_loads(), 2, "both stay known");
+    let flips = after.resets() - before.resets();
+    assert!(flips >= 10, "only {flips} times another server answered");
+
+    // Four at once, whichever server answers each.
+    let pool = pool(&upgrade.url(), 4);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    pool.get().expect("a connection").hot_transaction(use_it).expect("a verified transaction");
+                }
+            });
+        }
+    });
+    let with_pool = stats();
+    assert!(with_pool.resets() > after.resets(), "one server answered all");
+    assert_eq!(with_pool.catalog_loads(), after.catalog_loads(), "a flip costs no load");
+
+    let control = (0..50).filter(|_| stock.transaction(use_it).is_err()).count();
+    assert!(control >= 10, "the control failed only {control} times");
+}
+
+#[test]
+fn two_hosts_that_alternate_cost_one_catalog_load_each() {
+    one_load_for_each(Through::Hosts);
+}
+
+#[test]
+fn a_load_balancer_that_alternates_between_two_servers_costs_one_catalog_load_for_each() {
+    one_load_for_each(Through::LoadBalancer);
 }
 
 #[derive(Debug, Clone, Default)]

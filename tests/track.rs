@@ -1,11 +1,52 @@
 //! What is tracked belongs to the process: one test at a time, in a process of its own.
 
-use diesel::connection::SimpleConnection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
+use diesel::expression::AsExpression;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Citext};
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::{Array, Citext, SqlType};
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize, track};
 use fixture::{RECREATE_ENUM, Upgrade, sql_types, write_and_read_back};
 use testbed::PgBouncerConfig;
+
+/// Diesel's own look-ups of a type's OID.
+#[derive(Debug, Clone, Default)]
+struct Lookups(Arc<AtomicUsize>);
+
+impl Instrumentation for Lookups {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if matches!(event, InstrumentationEvent::StartQuery { query, .. } if query.to_string().contains("typarray\" FROM"))
+        {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A name that the server cuts off in the middle of its last character, wherever it reads it.
+const TOO_LONG: &str = "ein_Name_den_der_Server_kürzt_weil_er_mehr_als_dreiundsechzigß";
+
+#[derive(Debug, Clone, Copy, SqlType, diesel::query_builder::QueryId)]
+#[diesel(postgres_type(name = "ein_Name_den_der_Server_kürzt_weil_er_mehr_als_dreiundsechzigß"))]
+struct TooLong;
+
+#[derive(Debug, Clone, Copy, AsExpression)]
+#[diesel(sql_type = TooLong)]
+struct Value;
+
+impl ToSql<TooLong, Pg> for Value {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        std::io::Write::write_all(out, b"a")?;
+        Ok(IsNull::No)
+    }
+}
+
+fn bind_too_long(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(Value.into_sql::<TooLong>().is_not_null()).get_result(conn)
+}
 
 #[test]
 fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server_changes() {
@@ -21,7 +62,14 @@ fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server
 
     let mut conn = PgConnection::establish(&upgrade.url()).expect("a connection");
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
-    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()), "what is not tracked is looked up by Diesel");
+    let mut stock = PgConnection::establish(&upgrade.url()).expect("a connection");
+    let (lookups, control) = (Lookups::default(), Lookups::default());
+    conn.set_instrumentation(lookups.clone());
+    stock.set_instrumentation(control.clone());
+    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
+    assert_eq!(write_and_read_back(&mut stock, 101), Ok(()));
+    let looked_up = [lookups, control].map(|lookups| lookups.0.load(Ordering::SeqCst));
+    assert_eq!(looked_up, [2, 4], "what is not tracked is looked up by Diesel; in the control, everything is");
     upgrade.run_on(upgrade.old, "CREATE TYPE bystander AS ENUM ('a')").expect("a type nobody named");
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
 
@@ -30,6 +78,7 @@ fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server
     let Ok(Outcome::Changed(change)) = synchronize(&mut conn) else { panic!("a tracked type moved") };
     assert_eq!(change.moved().len(), 1, "{change}");
     assert_eq!(write_and_read_back(&mut conn, 2), Ok(()));
+    write_and_read_back(&mut stock, 102).expect_err("the control");
 
     // Another one: as documented, a checkout does not see it.
     upgrade
@@ -42,8 +91,23 @@ fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
     assert!(write_and_read_back(&mut conn, 3).is_err(), "then it is watched, and the documentation is wrong");
 
+    // One whose name is not what the application calls it.
+    assert_eq!(TOO_LONG.len(), 64);
+    let create = format!("CREATE TYPE \"{TOO_LONG}\" AS ENUM ('a');");
+    upgrade.run_on(upgrade.old, &create).expect("a type of a shorter name");
+    track::<TooLong>();
+    synchronize(&mut conn).expect("a look at one more");
+    assert_eq!((bind_too_long(&mut conn), bind_too_long(&mut stock)), (Ok(true), Ok(true)));
+    upgrade.run_on(upgrade.old, &format!("DROP TYPE \"{TOO_LONG}\"; {create}")).expect("another type");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+    assert_eq!(bind_too_long(&mut conn), Ok(true));
+    bind_too_long(&mut stock).expect_err("the control");
+
     for (number, server) in (4..).zip([upgrade.new, upgrade.old, upgrade.new]) {
+        let mut stock = PgConnection::establish(&upgrade.url()).expect("a connection");
+        assert_eq!(write_and_read_back(&mut stock, 1_000 + number), Ok(()));
         upgrade.switch_to(server).expect("a switch");
+        write_and_read_back(&mut stock, 2_000 + number).expect_err("the control");
         assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
         assert_eq!(write_and_read_back(&mut conn, number), Ok(()));
         let held = early.hot_transaction(|conn| {

@@ -37,9 +37,9 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// `None` once the forwarder is dropped.
-    target: Option<SocketAddr>,
-    /// Counts the targets, so that a connection to an earlier one is recognised.
+    /// Taken in turn by the connections. None once the forwarder is dropped.
+    targets: Vec<SocketAddr>,
+    /// Counts the changes of targets, so that a connection to an earlier one is recognised.
     generation: usize,
     connections: HashMap<usize, Connection>,
 }
@@ -54,7 +54,12 @@ struct Connection {
 impl Forwarder {
     /// Starts forwarding to `target` from a port of 127.0.0.1.
     pub fn start(target: SocketAddr) -> Result<Forwarder, Error> {
-        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), target)
+        Self::start_in_turn(&[target])
+    }
+
+    /// The same for several targets: each connection goes to the next one.
+    pub fn start_in_turn(targets: &[SocketAddr]) -> Result<Forwarder, Error> {
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), targets)
     }
 
     /// Starts forwarding from one and the same port of 127.0.0.1 and 127.0.0.2, to a target each.
@@ -64,7 +69,7 @@ impl Forwarder {
             let first = Self::start(targets[0])?;
             match TcpListener::bind((TWIN, first.address.port())) {
                 Err(error) if attempt < PORT_ATTEMPTS && error.kind() == io::ErrorKind::AddrInUse => attempt += 1,
-                second => return Ok([first, Self::on(second, targets[1])?]),
+                second => return Ok([first, Self::on(second, &targets[1..])?]),
             }
         }
     }
@@ -77,7 +82,7 @@ impl Forwarder {
     /// Closes every open connection on both sides, and connects new ones to `target`. Returns once the old ones are
     /// closed.
     pub fn retarget(&self, target: SocketAddr) {
-        self.shared.set_target(Some(target));
+        self.shared.set_targets(vec![target]);
     }
 
     /// How many connections were accepted since the start.
@@ -97,11 +102,11 @@ impl Forwarder {
         self.shared.delay.set(each_way);
     }
 
-    fn on(listener: io::Result<TcpListener>, target: SocketAddr) -> Result<Forwarder, Error> {
+    fn on(listener: io::Result<TcpListener>, targets: &[SocketAddr]) -> Result<Forwarder, Error> {
         let failed = |action| Error::file(action, "a local port");
         let listener = listener.map_err(failed("listen on"))?;
         let address = listener.local_addr().map_err(failed("ask for"))?;
-        let shared = Arc::new(Shared::new(target));
+        let shared = Arc::new(Shared::new(targets.to_vec()));
         let accepting = shared.clone();
         let acceptor = Some(thread::spawn(move || accepting.accept(&listener)));
         Ok(Forwarder { address, shared, acceptor })
@@ -110,7 +115,7 @@ impl Forwarder {
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
-        self.shared.set_target(None);
+        self.shared.set_targets(Vec::new());
         // Wakes the acceptor up, which then sees that there is no target.
         let woken = TcpStream::connect(self.address).is_ok();
         if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
@@ -120,8 +125,8 @@ impl Drop for Forwarder {
 }
 
 impl Shared {
-    fn new(target: SocketAddr) -> Shared {
-        let state = State { target: Some(target), generation: 0, connections: HashMap::new() };
+    fn new(targets: Vec<SocketAddr>) -> Shared {
+        let state = State { targets, generation: 0, connections: HashMap::new() };
         Shared {
             state: Mutex::new(state),
             closed: Condvar::new(),
@@ -135,9 +140,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_target(&self, target: Option<SocketAddr>) {
+    fn set_targets(&self, targets: Vec<SocketAddr>) {
         let mut state = self.lock();
-        state.target = target;
+        state.targets = targets;
         state.generation += 1;
         let generation = state.generation;
         for old in state.connections.values() {
@@ -149,7 +154,7 @@ impl Shared {
 
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming() {
-            if self.lock().target.is_none() {
+            if self.lock().targets.is_empty() {
                 // Another thread may be starting a process that has a copy of the listener until it runs.
                 let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
                 return;
@@ -184,13 +189,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Connects to the target, again if it moves meanwhile.
+    /// Connects to the target whose turn it is, again if they change meanwhile.
     fn open(&self, number: usize, client: &TcpStream) -> io::Result<Option<(TcpStream, TcpStream)>> {
         client.set_nodelay(true)?;
         loop {
             let (target, generation) = {
                 let state = self.lock();
-                (state.target, state.generation)
+                let target = number.checked_rem(state.targets.len()).map(|turn| state.targets[turn]);
+                (target, state.generation)
             };
             let Some(target) = target else { return Ok(None) };
             let server = TcpStream::connect(target);

@@ -259,3 +259,12 @@ fn twins_have_one_port_and_a_target_each() {
     drop(twins);
     assert!(addresses.iter().all(|address| TcpStream::connect(address).is_err()));
 }
+
+#[test]
+fn connections_take_the_targets_in_turn() {
+    let forwarder = Forwarder::start_in_turn(&[echo("one"), echo("two")]).unwrap();
+    let greeting = || read(&mut TcpStream::connect(forwarder.address()).unwrap(), 3);
+    assert_eq!([(); 4].map(|()| greeting()), ["one", "two", "one", "two"]);
+    forwarder.retarget(echo("six"));
+    assert_eq!([(); 2].map(|()| greeting()), ["six", "six"]);
+}

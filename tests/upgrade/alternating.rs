@@ -6,34 +6,25 @@ use std::thread;
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
-use fixture::{Upgrade, documents};
+use fixture::{Through, Upgrade, documents, take_in_turn, two_in_turn};
 use testbed::{Cluster, Forwarder, PgBouncerConfig};
 
 use crate::pools::{HotPool, hot_pool};
 use crate::races::{version, wait_until, work};
 
-/// PostgreSQL 10 and 12 as two hosts of one database, on which PgBouncer goes round robin.
+/// PostgreSQL 10 and 12 behind one address of a PgBouncer.
 struct Alternating {
     upgrade: Upgrade,
-    _twins: [Forwarder; 2],
+    _between: Vec<Forwarder>,
 }
 
 impl Alternating {
-    fn start(max_prepared_statements: u32) -> Self {
-        let config = PgBouncerConfig {
-            default_pool_size: 2,
-            max_prepared_statements,
-            extra: vec![("server_round_robin".to_owned(), "1".to_owned())],
-            ..PgBouncerConfig::default()
-        };
+    fn start(through: Through, max_prepared_statements: u32) -> Self {
+        let config = PgBouncerConfig { max_prepared_statements, ..two_in_turn() };
         let upgrade = Upgrade::start(config).expect("two servers and a pooler");
-        let twins = Forwarder::start_twins([upgrade.old.address(), upgrade.new.address()]).expect("two addresses");
-        let mut target = upgrade.old.target(&upgrade.database);
-        target.address = twins[0].address();
-        let target = target.also_at(twins[1].address().ip());
-        upgrade.pgbouncer.route(&upgrade.database, &target).expect("a route");
-        let alternating = Alternating { upgrade, _twins: twins };
-        alternating.open_both();
+        let servers = [upgrade.old, upgrade.new];
+        let between = take_in_turn(&upgrade.pgbouncer, &upgrade.database, servers, through).expect("both servers");
+        let alternating = Alternating { upgrade, _between: between };
         alternating.know_both();
         alternating
     }
@@ -48,20 +39,10 @@ impl Alternating {
             });
         }
     }
-
-    /// Two transactions at once make PgBouncer open two server connections, one to each host.
-    fn open_both(&self) {
-        let connect = || PgConnection::establish(&self.upgrade.url()).expect("a connection");
-        let (mut one, mut other) = (connect(), connect());
-        let versions: QueryResult<_> =
-            one.transaction(|one| other.transaction(|other| Ok((version(one)?, version(other)?))));
-        let (one, other) = versions.expect("two transactions");
-        assert_ne!(one, other, "both server connections go to the same host");
-    }
 }
 
-fn every_transaction_is_right(max_prepared_statements: u32, cache: CacheSize) {
-    let alternating = Alternating::start(max_prepared_statements);
+fn every_transaction_is_right(through: Through, max_prepared_statements: u32, cache: CacheSize) {
+    let alternating = Alternating::start(through, max_prepared_statements);
     let url = alternating.upgrade.url();
     let mut hot = PgConnection::establish(&url).expect("a connection");
     let mut stock = PgConnection::establish(&url).expect("a connection");
@@ -90,18 +71,24 @@ fn every_transaction_is_right(max_prepared_statements: u32, cache: CacheSize) {
 }
 
 #[test]
-fn every_transaction_is_right_where_two_servers_alternate() {
-    every_transaction_is_right(200, CacheSize::Unbounded);
+fn every_transaction_is_right_where_two_hosts_alternate() {
+    every_transaction_is_right(Through::Hosts, 200, CacheSize::Unbounded);
+}
+
+#[test]
+fn every_transaction_is_right_behind_a_load_balancer_that_alternates() {
+    every_transaction_is_right(Through::LoadBalancer, 200, CacheSize::Unbounded);
 }
 
 #[test]
 fn every_transaction_is_right_where_two_servers_alternate_and_nobody_keeps_prepared_statements() {
-    every_transaction_is_right(0, CacheSize::Disabled);
+    every_transaction_is_right(Through::Hosts, 0, CacheSize::Disabled);
+    every_transaction_is_right(Through::LoadBalancer, 0, CacheSize::Disabled);
 }
 
 #[test]
 fn where_two_servers_alternate_a_check_at_checkout_can_not_promise_what_a_verified_transaction_does() {
-    let alternating = Alternating::start(200);
+    let alternating = Alternating::start(Through::LoadBalancer, 200);
     let pool = hot_pool(&alternating.upgrade.url(), 4, CacheSize::Unbounded);
     let verified =
         failures_of_four_threads(&pool, 0, |conn, number| conn.hot_transaction(|conn| work(conn, number)));

@@ -3,18 +3,15 @@
 use std::collections::HashSet;
 
 use diesel::connection::CacheSize;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
-use fixture::{migrate, write_and_read_back};
+use fixture::{RECREATE_ENUM, Through, migrate, start_time, take_in_turn, two_in_turn, write_and_read_back};
 use log::Level;
-use testbed::{Cluster, Forwarder, PgBouncer, PgBouncerConfig};
+use testbed::{Cluster, Forwarder, PgBouncer};
 
 use crate::events::{Counter, logged, record_log};
 use crate::pools::hot_pool;
 use crate::races::{wait_until, work};
-use fixture::RECREATE_ENUM;
 
 /// A server and a copy of it. (A copy that is no standby: it can be written to, which nobody notices here.)
 fn replicas(database: &str) -> [Cluster; 2] {
@@ -25,29 +22,6 @@ fn replicas(database: &str) -> [Cluster; 2] {
     let replica = Cluster::copy_of(&primary).expect("a copy");
     primary.restart().expect("a restart");
     [primary, replica]
-}
-
-fn start_time(conn: &mut PgConnection) -> QueryResult<String> {
-    diesel::select(sql::<Text>("concat(pg_postmaster_start_time())")).get_result(conn)
-}
-
-/// A PgBouncer that takes the two in turn, one transaction each.
-fn in_turn([primary, replica]: &[Cluster; 2], database: &str) -> (PgBouncer, [Forwarder; 2]) {
-    let extra = vec![("server_round_robin".to_owned(), "1".to_owned())];
-    let config = PgBouncerConfig { default_pool_size: 2, extra, ..PgBouncerConfig::default() };
-    let pgbouncer = PgBouncer::start(config).expect("a pooler");
-    let twins = Forwarder::start_twins([primary.address(), replica.address()]).expect("two addresses");
-    let mut target = primary.target(database);
-    target.address = twins[0].address();
-    let target = target.also_at(twins[1].address().ip());
-    pgbouncer.route(database, &target).expect("a route");
-    let connect = || PgConnection::establish(&pgbouncer.url(database)).expect("a connection");
-    let (mut one, mut other) = (connect(), connect());
-    let starts: QueryResult<_> =
-        one.transaction(|one| other.transaction(|other| Ok((start_time(one)?, start_time(other)?))));
-    let (one, other) = starts.expect("two transactions at once");
-    assert_ne!(one, other, "both server connections go to the same server");
-    (pgbouncer, twins)
 }
 
 /// The servers that answered `rounds` checkouts, each with a transaction.
@@ -67,8 +41,18 @@ fn use_in_turn(url: &str, conn: &mut PgConnection, rounds: std::ops::Range<u64>)
 
 #[test]
 fn where_two_replicas_alternate_nothing_is_reset() {
+    nothing_is_reset(Through::Hosts);
+}
+
+#[test]
+fn where_a_load_balancer_alternates_between_two_replicas_nothing_is_reset() {
+    nothing_is_reset(Through::LoadBalancer);
+}
+
+fn nothing_is_reset(through: Through) {
     let replicas = replicas("app");
-    let (pgbouncer, _twins) = in_turn(&replicas, "app");
+    let pgbouncer = PgBouncer::start(two_in_turn()).expect("a pooler");
+    let _between = take_in_turn(&pgbouncer, "app", replicas.each_ref(), through).expect("both replicas");
     let url = pgbouncer.url("app");
     for replica in &replicas {
         let mut conn = PgConnection::establish(&replica.url("app")).expect("a connection");

@@ -9,7 +9,7 @@ use testbed::Forwarder;
 use crate::pools::upgrade;
 
 /// Round trips of one call of `work`, after it was called often enough to be in its steady state.
-fn round_trips(
+pub(crate) fn round_trips(
     forwarder: &Forwarder,
     conn: &mut PgConnection,
     work: impl Fn(&mut PgConnection) -> QueryResult<()>,
@@ -22,7 +22,7 @@ fn round_trips(
     forwarder.round_trips() - before
 }
 
-fn connect(upgrade: &fixture::Upgrade, forwarder: &Forwarder) -> PgConnection {
+pub(crate) fn connect(upgrade: &fixture::Upgrade, forwarder: &Forwarder) -> PgConnection {
     let url = format!("postgres://postgres@{}/{}", forwarder.address(), upgrade.database);
     PgConnection::establish(&url).expect("a connection")
 }

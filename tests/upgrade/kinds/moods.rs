@@ -10,7 +10,7 @@ pub(crate) const CREATE_MOODS: &str =
     "CREATE TYPE mood AS ENUM ('happy'); CREATE TABLE moods (id int8, mood mood)";
 
 macro_rules! table_of_moods {
-    ($used:ident: $name:literal, $($table:ident).+ in $module:ident, $sql_type:ident) => {
+    ($used:ident: $value:literal in $name:literal, $($table:ident).+ of $module:ident, $sql_type:ident) => {
         mod $module {
             diesel::table! {
                 use diesel::sql_types::*;
@@ -29,11 +29,11 @@ macro_rules! table_of_moods {
         pub(crate) fn $used(conn: &mut PgConnection) -> Verdict {
             use $module::rows as table;
 
-            let happy = || Wire::<$sql_type>::new("happy");
-            let insert = diesel::insert_into(table::table).values((table::id.eq(1), table::mood.eq(happy())));
+            let mood = || Wire::<$sql_type>::new($value);
+            let insert = diesel::insert_into(table::table).values((table::id.eq(1), table::mood.eq(mood())));
             expect("insert", insert.execute(conn), &1)?;
-            let found = table::table.filter(table::mood.eq_any(vec![happy()])).select(table::mood);
-            expect("select", found.distinct().get_results(conn), &vec![happy()])?;
+            let found = table::table.filter(table::mood.eq_any(vec![mood()])).select(table::mood);
+            expect("select", found.distinct().get_results(conn), &vec![mood()])?;
             diesel::delete(table::table).execute(conn).map(drop).map_err(|error| format!("delete: {error}"))
         }
     };
@@ -49,9 +49,10 @@ super::sql_types::sql_types! {
 #[allow(unreachable_pub)]
 pub struct MoodOfOne;
 
-table_of_moods!(moods: "moods", rows in plain, Mood);
-table_of_moods!(tempers: "tempers", rows in other, Temper);
-table_of_moods!(moods_of_one: "moods", one.rows in qualified, MoodOfOne);
+table_of_moods!(moods: "happy" in "moods", rows of plain, Mood);
+table_of_moods!(giddy_moods: "giddy" in "moods", rows of giddy, Mood);
+table_of_moods!(tempers: "happy" in "tempers", rows of other, Temper);
+table_of_moods!(moods_of_one: "happy" in "moods", one.rows of qualified, MoodOfOne);
 
 /// Reads without binding anything of the type.
 pub(crate) fn read_moods(conn: &mut PgConnection) -> Verdict {

@@ -1,4 +1,4 @@
-//! A switch while the pool is open, for every kind of type.
+//! A switch while the pool is open, for every kind of type, and all of them created anew on one server.
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
@@ -59,11 +59,12 @@ fn plain(kind: &Kind) -> Use {
     Use { name: format!("{}, alone", kind.name), run: kind.plain, breaks_stock: true }
 }
 
+fn in_arrays(kind: &Kind) -> Use {
+    Use { name: format!("{}, arrays", kind.name), run: kind.many, breaks_stock: true }
+}
+
 fn arrays(kind: &Kind) -> [Use; 2] {
-    [
-        Use { name: format!("{}, arrays", kind.name), run: kind.many, breaks_stock: true },
-        Use { name: format!("{}, copied", kind.name), run: kind.copied, breaks_stock: false },
-    ]
+    [in_arrays(kind), Use { name: format!("{}, copied", kind.name), run: kind.copied, breaks_stock: false }]
 }
 
 /// Each use before the switch, after it, and on the way back; each by a stock pool that has to fail.
@@ -107,6 +108,46 @@ fn multiranges_and_arrays_of_domains_survive_a_switch_from_14_to_17() {
     let kinds = || EVERYWHERE.iter().chain(DOMAINS).chain(FROM_14);
     let uses: Vec<_> = kinds().map(plain).chain(kinds().flat_map(arrays)).collect();
     survives(&upgrade, &uses);
+}
+
+/// Each use before and after all types were created anew; each by a stock pool that has to fail. Past PgBouncer, whose
+/// own prepared statements are another matter.
+fn survives_on_one_server(upgrade: &Upgrade, uses: &[Use]) {
+    let server = upgrade.old;
+    create(upgrade, server, 10);
+    let url = server.url(&upgrade.database);
+    let (hot, stock) = (hot_pool(&url, 1, CacheSize::Unbounded), stock_pool(&url, 1, CacheSize::Unbounded));
+    for Use { name, run, .. } in uses {
+        assert_eq!(run(&mut hot.get().expect("a connection")), Ok(()), "{name}");
+        assert_eq!(run(&mut stock.get().expect("a connection")), Ok(()), "{name}, stock");
+    }
+
+    let drop_all = "DROP SCHEMA kinds CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+        CREATE TABLE documents (); CREATE EXTENSION hstore; CREATE EXTENSION citext";
+    upgrade.run_on(server, drop_all).expect("no types");
+    create(upgrade, server, 10);
+
+    for Use { name, run, .. } in uses {
+        assert_eq!(run(&mut hot.get().expect("a connection")), Ok(()), "{name}, created anew");
+        run(&mut stock.get().expect("a connection")).expect_err(name);
+    }
+}
+
+#[test]
+fn every_kind_of_type_is_created_anew_on_10() {
+    let mut uses: Vec<_> = EVERYWHERE.iter().chain(DOMAINS).map(plain).collect();
+    uses.extend(EVERYWHERE.iter().map(in_arrays));
+    survives_on_one_server(&upgrade(), &uses);
+}
+
+#[test]
+fn multiranges_and_arrays_of_domains_are_created_anew_on_14() {
+    let config = PgBouncerConfig::default();
+    let upgrade =
+        Upgrade::between(Cluster::shared(14), Cluster::shared(17), config).expect("two servers and a pooler");
+    let kinds = || EVERYWHERE.iter().chain(DOMAINS).chain(FROM_14);
+    let uses: Vec<_> = kinds().map(plain).chain(kinds().map(in_arrays)).collect();
+    survives_on_one_server(&upgrade, &uses);
 }
 
 /// The types of `isn` have no binary form in any version, and Diesel knows no other: nothing here could bind one.
