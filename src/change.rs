@@ -299,11 +299,12 @@ mod tests {
             server(7, 1, 100_023),
             vec![ty("hstore", 16_400), ty("citext", 16_500), ty("gone", 16_600)],
             "",
+            None,
         )
     }
 
     fn new() -> Snapshot {
-        Snapshot::new(server(8, 2, 120_022), vec![ty("citext", 16_400), ty("hstore", 16_500)], "")
+        Snapshot::new(server(8, 2, 120_022), vec![ty("citext", 16_400), ty("hstore", 16_500)], "", None)
     }
 
     #[test]

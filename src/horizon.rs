@@ -1,5 +1,6 @@
 //! "No type was created since": a type that is in nobody's watch, used and then re-created, would go unnoticed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::data_types::PgTimestamp;
@@ -121,14 +122,14 @@ const TYPES: &str = "WITH types AS (\
 /// The CTE `types`, of which `narrow` may say more.
 pub(crate) fn push_types<'b>(
     out: &mut AstPass<'_, 'b, Pg>,
-    tracked: &'b Option<Tracked>,
+    tracked: Option<&'b Tracked>,
     narrow: impl FnOnce(&mut AstPass<'_, 'b, Pg>) -> QueryResult<()>,
 ) -> QueryResult<()> {
     out.push_sql(TYPES);
-    if let Some(names) = tracked {
+    if let Some(Tracked { names, .. }) = tracked {
         // As names: the server cuts off what is too long for one, wherever a name is looked up.
         out.push_sql(" AND t.typname = ANY (");
-        out.push_bind_param::<Array<Text>, _>(&**names)?;
+        out.push_bind_param::<Array<Text>, _>(names)?;
         out.push_sql("::pg_catalog.name[])");
     }
     narrow(out)?;
@@ -164,7 +165,7 @@ struct Look {
     newest_oids: Vec<u32>,
     level: Level,
     in_transaction: bool,
-    tracked: Option<Tracked>,
+    tracked: Option<Arc<Tracked>>,
 }
 
 impl Query for Look {
@@ -182,7 +183,7 @@ impl QueryFragment<Pg> for Look {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: look */ ");
-        push_types(&mut out, &self.tracked, |_| Ok(()))?;
+        push_types(&mut out, self.tracked.as_deref(), |_| Ok(()))?;
         out.push_sql("SELECT ");
         out.push_sql(SIGHTING);
         if self.in_transaction {

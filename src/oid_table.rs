@@ -166,7 +166,7 @@ impl OidTable {
 
     /// When those servers were started that are known, but for `server`.
     pub(crate) fn other_starts(&self, server: &Server) -> BTreeSet<PgStart> {
-        let state = self.lock();
+        let state = self.read();
         let holds = state.entries.values().flat_map(|entry| &entry.watch.holds);
         holds.filter_map(|(started, _)| *started).filter(|started| Some(*started) != server.started).collect()
     }
@@ -290,7 +290,7 @@ mod tests {
             name: "hstore".into(),
             visible: true,
         };
-        Snapshot::new(server, vec![ty], "{hstore}")
+        Snapshot::new(server, vec![ty], "{hstore}", None)
     }
 
     #[test]

@@ -50,8 +50,8 @@ struct Question<'a> {
     /// When the servers started on which the snapshot holds.
     starts: String,
     snapshot: &'a Snapshot,
-    /// One for each start.
-    settled_oids: Vec<u32>,
+    /// One for each start. `None` where new types are of no interest.
+    settled_oids: Option<Vec<u32>>,
 }
 
 impl<'a> Question<'a> {
@@ -62,12 +62,13 @@ impl<'a> Question<'a> {
         Some(Question {
             starts: joined(watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz)),
             snapshot: &watch.snapshot,
-            settled_oids: watch.holds.iter().map(|(_, horizon)| horizon.settled_oid()).collect(),
+            settled_oids: (!watch.snapshot.has_all_tracked())
+                .then(|| watch.holds.iter().map(|(_, horizon)| horizon.settled_oid()).collect()),
         })
     }
 
     fn can_be_yes(&self) -> bool {
-        self.settled_oids.iter().any(|oid| *oid != Horizon::UNSETTLED)
+        self.settled_oids.as_ref().is_none_or(|oids| oids.iter().any(|oid| *oid != Horizon::UNSETTLED))
     }
 
     /// SQL that is true where the snapshot holds. `None` where nobody knows the hash of its names.
@@ -82,14 +83,17 @@ impl<'a> Question<'a> {
     }
 
     fn nothing_new(&self) -> String {
-        let settled_oids = joined(self.settled_oids.iter());
-        let [array_end, position, end] = self.of_this_start();
+        let Some(settled_oids) = &self.settled_oids else {
+            return String::new();
+        };
+        let [array_end, position, end] = self.of_this_start(settled_oids);
+        let settled_oids = joined(settled_oids.iter());
         format!("{NOTHING_NEWER_THAN}'{{{settled_oids}}}'::pg_catalog.oid[]{array_end}{position}{end}")
     }
 
     /// SQL behind the array of OIDs: its element for the server that answers.
-    fn of_this_start(&self) -> [&str; 3] {
-        if self.settled_oids.len() == 1 {
+    fn of_this_start(&self, settled_oids: &[u32]) -> [&str; 3] {
+        if settled_oids.len() == 1 {
             [")[1", "", NOTHING_NEWER_END]
         } else {
             [")[pg_catalog.array_position(ARRAY[", &self.starts, NOTHING_NEWER_OF_SEVERAL_END]
@@ -144,9 +148,12 @@ impl QueryFragment<Pg> for Question<'_> {
             out.push_sql(sql);
         }
         out.push_bind_param::<Text, _>(self.snapshot.shown())?;
+        let Some(settled_oids) = &self.settled_oids else {
+            return Ok(());
+        };
         out.push_sql(NOTHING_NEWER_THAN);
-        out.push_bind_param::<Array<Oid>, _>(&self.settled_oids)?;
-        for sql in self.of_this_start() {
+        out.push_bind_param::<Array<Oid>, _>(settled_oids)?;
+        for sql in self.of_this_start(settled_oids) {
             out.push_sql(sql);
         }
         Ok(())
@@ -212,7 +219,7 @@ mod tests {
 
     fn watch(server: Server) -> Watch {
         let hold = (server.started, Horizon::first(&sighting(20_000, 700, 700)));
-        let snapshot = Snapshot::new(server, Vec::new(), "{}");
+        let snapshot = Snapshot::new(server, Vec::new(), "{}", None);
         snapshot.set_hashed_names(Some("c0ffee".into()));
         Watch {
             id: SnapshotId(NonZeroU64::MIN),

@@ -1,8 +1,8 @@
 //! The types of one server, and the statement that reads them.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -14,7 +14,7 @@ use crate::horizon::{Horizon, NEXT_XID, NO_NEXT_XID, SIGHTING, SightingRow, Sigh
 use crate::question::joined;
 use crate::server::{self, Level, PgStart, Server};
 use crate::stats::COUNTERS;
-use crate::tracked::{Tracked, tracked};
+use crate::tracked::{Key, Tracked, tracked};
 
 /// A user-defined type: base, enum, domain, range, multirange or stand-alone composite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +36,12 @@ pub(crate) struct Snapshot {
     watched_oids: Vec<u32>,
     watched_oids_text: String,
     shown: String,
+    has_all_tracked: bool,
     hashed_names: OnceLock<Option<String>>,
 }
 
 impl Snapshot {
-    pub(crate) fn new(server: Server, types: Vec<PgType>, watched_names: &str) -> Self {
+    pub(crate) fn new(server: Server, types: Vec<PgType>, watched_names: &str, tracked: Option<&Tracked>) -> Self {
         let oids = types.iter().map(|ty| ty.oid);
         let watched_oids: Vec<u32> = if server.is_identified() {
             oids.collect()
@@ -51,7 +52,16 @@ impl Snapshot {
         };
         let watched_oids_text = format!("{{{}}}", joined(watched_oids.iter()));
         let shown = [server.database(), watched_names].concat();
-        Snapshot { server, types, watched_oids, watched_oids_text, shown, hashed_names: OnceLock::new() }
+        let has_all_tracked = tracked.is_some_and(|tracked| tracked.keys.iter().all(|key| finds(&types, key)));
+        Snapshot {
+            server,
+            types,
+            watched_oids,
+            watched_oids_text,
+            shown,
+            has_all_tracked,
+            hashed_names: OnceLock::new(),
+        }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -82,7 +92,13 @@ impl Snapshot {
         &self.shown
     }
 
-    /// The hash of that, in hexadecimal digits. `None` if nobody has asked a server for it, or it did not say.
+    /// Is there a type for everything that is tracked? Then one that is created later is of no interest: where it comes
+    /// before one of these in the search path, that one is shown otherwise.
+    pub(crate) fn has_all_tracked(&self) -> bool {
+        self.has_all_tracked
+    }
+
+    /// The hash of what is shown, in hexadecimal digits. `None` if nobody has asked a server for it, or it did not say.
     pub(crate) fn hashed_names(&self) -> Option<&str> {
         self.hashed_names.get()?.as_deref()
     }
@@ -96,6 +112,12 @@ impl Snapshot {
         // Who else asked has the same.
         let _ = self.hashed_names.set(hash);
     }
+}
+
+/// Does Diesel find a type by that key?
+fn finds(types: &[PgType], (schema, name): &Key) -> bool {
+    let is_found_in = |ty: &PgType| schema.as_ref().map_or(ty.visible, |schema| *schema == ty.schema);
+    types.iter().any(|ty| ty.name == *name && is_found_in(ty))
 }
 
 /// What was read from a server.
@@ -139,7 +161,7 @@ pub(crate) fn load(
     if tracked.is_none() && types.len() > MANY_TYPES {
         warn_of_many(types.len());
     }
-    let snapshot = Snapshot::new(server, types, &watched_names);
+    let snapshot = Snapshot::new(server, types, &watched_names, tracked.as_deref());
     let horizon = Horizon::first(&sighting.into());
     Ok(Some(Loaded { snapshot, horizon, is_own: has_written }))
 }
@@ -179,7 +201,7 @@ const NAMES_WITH_ARRAYS: &str = "(ARRAY(SELECT oid FROM types ORDER BY oid) \
 struct Load {
     level: Level,
     in_transaction: bool,
-    tracked: Option<Tracked>,
+    tracked: Option<Arc<Tracked>>,
     other_starts: Vec<PgTimestamp>,
 }
 
@@ -208,7 +230,7 @@ impl QueryFragment<Pg> for Load {
         // Once per process and change: not worth a prepared statement on the server.
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
-        push_types(&mut out, &self.tracked, |out| {
+        push_types(&mut out, self.tracked.as_deref(), |out| {
             if self.level == Level::Identified {
                 out.push_sql(" AND pg_catalog.pg_postmaster_start_time() <> ALL (");
                 out.push_bind_param::<Array<Timestamptz>, _>(&self.other_starts)?;

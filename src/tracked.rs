@@ -6,27 +6,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lazy_static::lazy_static;
 
 lazy_static! {
-    static ref TRACKED: Mutex<Option<Tracked>> = Mutex::default();
+    static ref TRACKED: Mutex<Option<Arc<Tracked>>> = Mutex::default();
 }
 
-/// Names of types, without their schemas: those of the same name in other schemas are watched with them.
-pub(crate) type Tracked = Arc<Vec<String>>;
+/// What Diesel asks for: a type's name, and its schema if that was given.
+pub(crate) type Key = (Option<String>, String);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Tracked {
+    pub(crate) keys: BTreeSet<Key>,
+    /// Without their schemas: types of the same name in other schemas are watched with them.
+    pub(crate) names: Vec<String>,
+}
 
 /// `None` while nothing is tracked: then every type of the database is watched.
-pub(crate) fn tracked() -> Option<Tracked> {
+pub(crate) fn tracked() -> Option<Arc<Tracked>> {
     lock().clone()
 }
 
-/// Adds names, and says whether anything changed by that.
-pub(crate) fn add(names: BTreeSet<String>) -> bool {
+/// Adds keys, and says whether anything changed by that.
+pub(crate) fn add(mut keys: BTreeSet<Key>) -> bool {
     let mut tracked = lock();
-    let mut all = names;
-    all.extend(tracked.iter().flat_map(|known| known.iter().cloned()));
-    let is_new = tracked.as_ref().is_none_or(|known| known.len() < all.len());
-    *tracked = Some(Arc::new(all.into_iter().collect()));
-    is_new
+    keys.extend(tracked.iter().flat_map(|known| known.keys.iter().cloned()));
+    if tracked.as_ref().is_some_and(|known| known.keys == keys) {
+        return false;
+    }
+    let names = keys.iter().map(|(_, name)| name.clone()).collect();
+    *tracked = Some(Arc::new(Tracked { keys, names }));
+    true
 }
 
-fn lock() -> MutexGuard<'static, Option<Tracked>> {
+fn lock() -> MutexGuard<'static, Option<Arc<Tracked>>> {
     TRACKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
