@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use serde::Serialize;
 
 use crate::shared::network::Network;
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// Write the README's section on performance from this run
     #[arg(long, conflicts_with_all = ["only", "network", "quick", "direct"])]
     pub(crate) readme: bool,
+    /// Measure the memory of this process on connections to these databases, and nothing else
+    #[arg(long, hide = true, num_args = 1..)]
+    pub(crate) memory_of: Vec<String>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -65,15 +69,46 @@ pub(crate) enum Subject {
     Window,
     /// A checkout within the window and a verified transaction of one insert
     Transaction,
+    /// A new connection and its first statement, which binds 20 types
+    NewConnection,
+    /// A pool of 64 after a switch, until each connection has answered
+    Recovery,
+    /// 64 threads that check out of a pool of 64
+    Threads,
+    /// A checkout that asks about up to 10,000 types
+    Types,
+    /// What 10,000 types take in memory
+    Memory,
+}
+
+impl Subject {
+    /// On which networks it is measured.
+    fn networks(self) -> &'static [Network] {
+        match self {
+            Subject::Threads | Subject::Types | Subject::Memory => &Network::ALL[..1],
+            _ => &Network::ALL,
+        }
+    }
 }
 
 impl Options {
-    pub(crate) fn includes(&self, subject: Subject) -> bool {
-        self.only.is_empty() || self.only.contains(&subject)
+    /// Reads the command line, and ends the process where it makes no sense.
+    pub(crate) fn read() -> Self {
+        let options = Options::parse();
+        if options.memory_of.is_empty() && options.jobs().is_empty() {
+            let problem = "none of these rows is measured on these networks, or with --direct";
+            Options::command().error(ErrorKind::ValueValidation, problem).exit();
+        }
+        options
     }
 
-    pub(crate) fn networks(&self) -> impl Iterator<Item = Network> {
-        Network::ALL.into_iter().filter(|network| self.network.is_empty() || self.network.contains(network))
+    /// What is to be measured where, in the order of the tables. Without a pooler, nothing recovers.
+    pub(crate) fn jobs(&self) -> Vec<(Subject, Network)> {
+        let rows = Subject::value_variants().iter().copied();
+        let rows = rows.filter(|row| self.only.is_empty() || self.only.contains(row));
+        let rows = rows.filter(|row| !(self.direct && *row == Subject::Recovery));
+        let jobs = rows.flat_map(|row| row.networks().iter().map(move |network| (row, *network)));
+        jobs.filter(|(_, network)| self.network.is_empty() || self.network.contains(network)).collect()
     }
 }
 

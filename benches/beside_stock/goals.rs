@@ -27,6 +27,9 @@ impl Goal {
             Subject::Window => Goal::AtMost(0.02),
             Subject::Transaction if loopback => Goal::AtMost(1.15),
             Subject::Transaction if half => Goal::AtMost(0.85),
+            Subject::NewConnection if half => Goal::AtMost(0.35),
+            Subject::Recovery => Goal::AtMost(0.5),
+            Subject::Threads => Goal::AtLeast(0.95),
             _ => return None,
         })
     }
@@ -35,7 +38,7 @@ impl Goal {
         match self {
             Goal::AtMost(bound) | Goal::AtMostOr(bound, _) if ratio <= bound => "met",
             Goal::AtLeast(bound) if ratio >= bound => "met",
-            Goal::AtMostOr(_, accepted) if ratio <= accepted => "accepted",
+            Goal::AtMostOr(_, accepted) if ratio <= accepted => "nearly",
             _ => "not met",
         }
     }

@@ -22,15 +22,22 @@ impl Plan {
     pub(crate) fn new(is_quick: bool) -> Self {
         Plan { budget: Duration::from_secs(if is_quick { 1 } else { 8 }), block: BLOCK }
     }
+
+    /// For what takes long.
+    pub(crate) fn in_blocks_of(self, block: usize) -> Self {
+        Plan { block, ..self }
+    }
 }
 
-/// What came of it. Times in seconds; what is a rate has its reciprocal.
+/// What came of it: seconds, or how often a second.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) stock: f64,
     pub(crate) ours: f64,
     /// Of ours to stock.
     pub(crate) ratio: Spread,
+    /// Ours without stock.
+    pub(crate) difference: Spread,
     pub(crate) pairs: usize,
     pub(crate) blocks: usize,
 }
@@ -80,12 +87,12 @@ pub(crate) fn compare<'a>(plan: Plan, stock: Run<'a>, ours: Run<'a>) -> Result<C
 impl Comparison {
     /// From the medians of each block.
     pub(crate) fn of(blocks: &[[f64; 2]], pairs: usize) -> Self {
-        let ratios = blocks.iter().map(|[stock, ours]| ours / stock).collect();
         let side = |side: usize| median(blocks.iter().map(|block| block[side]).collect());
         Comparison {
             stock: side(0),
             ours: side(1),
-            ratio: Spread::of(ratios),
+            ratio: Spread::of(blocks.iter().map(|[stock, ours]| ours / stock).collect()),
+            difference: Spread::of(blocks.iter().map(|[stock, ours]| ours - stock).collect()),
             pairs,
             blocks: blocks.len(),
         }

@@ -5,8 +5,12 @@ use serde::Serialize;
 use crate::args::{Options, Subject};
 use crate::goals::Goal;
 use crate::machine::Machine;
+use crate::memory::Memory;
 use crate::paired::Comparison;
+use crate::precision::Precision;
+use crate::recovery::Counts;
 use crate::shared::network::Network;
+use crate::types::Probe;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -14,6 +18,10 @@ pub(crate) struct Report {
     pub(crate) is_quick: bool,
     pub(crate) is_direct: bool,
     pub(crate) rows: Vec<Row>,
+    pub(crate) recovery: Option<Counts>,
+    pub(crate) types: Vec<Probe>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) forwarder: Vec<Precision>,
 }
 
 /// One subject on one network.
@@ -30,7 +38,16 @@ pub(crate) struct Row {
 
 impl Report {
     pub(crate) fn new(options: &Options, machine: Machine) -> Self {
-        Report { machine, is_quick: options.quick, is_direct: options.direct, rows: Vec::new() }
+        Report {
+            machine,
+            is_quick: options.quick,
+            is_direct: options.direct,
+            rows: Vec::new(),
+            recovery: None,
+            types: Vec::new(),
+            memory: None,
+            forwarder: Vec::new(),
+        }
     }
 }
 
@@ -43,12 +60,18 @@ impl Row {
 }
 
 impl Subject {
+    /// What the table calls it.
     pub(crate) fn what(self) -> &'static str {
         match self {
             Subject::Checkout => "checkout, 20 types",
             Subject::CheckoutUncached => "the same, statement cache disabled",
             Subject::Window => "checkout within `AtMostEvery`",
-            Subject::Transaction => "checkout within `AtMostEvery`, verified transaction of one insert",
+            Subject::Transaction => "the same and a verified transaction of one insert",
+            Subject::NewConnection => "new connection, first statement with 20 types",
+            Subject::Recovery => "a pool of 64 after a switch, until all have answered",
+            Subject::Threads => "64 threads, pool of 64: checkouts a second",
+            Subject::Types => "checkout, 0 to 10,000 types",
+            Subject::Memory => "memory of 10,000 types",
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn quiet_cluster() -> Result<Cluster, AnyError> {
 pub(crate) fn log_statements(cluster: &Cluster, is_on: bool) -> Result<(), AnyError> {
     let mut client = cluster.client("postgres")?;
     let setting = if is_on { "all" } else { "none" };
-    client.batch_execute(&format!("ALTER SYSTEM SET log_statement = {setting}"))?;
+    client.batch_execute(&format!("ALTER SYSTEM SET log_statement = '{setting}'"))?;
     client.batch_execute("SELECT pg_catalog.pg_reload_conf()")?;
     Ok(())
 }

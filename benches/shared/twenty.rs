@@ -29,8 +29,6 @@ pub(crate) const SQL: &str = "
         place composite_1 NOT NULL
     );";
 
-pub(crate) const COUNT: usize = 20;
-
 /// A value as it travels.
 macro_rules! twenty {
     ($($name:ident = $sql_name:literal: $value:expr,)*) => {
@@ -51,8 +49,6 @@ macro_rules! twenty {
         #[derive(Debug, Clone, Copy, AsExpression)]
         $(#[diesel(sql_type = $name)])*
         pub(crate) struct Binary(&'static [u8]);
-
-        const NAMES: [&str; COUNT] = [$($sql_name,)*];
 
         /// A statement that binds a value of each type: Diesel needs the OIDs of all of them.
         pub(crate) fn bind_each(conn: &mut PgConnection) -> QueryResult<()> {
