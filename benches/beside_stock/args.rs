@@ -32,7 +32,7 @@ target/performance. Goals that are not met don't make the process fail.";
 
 /// Measures this crate beside stock Diesel, on real servers
 #[derive(Debug, Clone, Parser)]
-#[command(name = "beside_stock", after_help = EXAMPLES)]
+#[command(bin_name = "cargo bench --bench beside_stock --", after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Only these rows
     #[arg(long, value_name = "ROW", value_enum, num_args = 1..)]

@@ -1,40 +1,81 @@
-//! The results as text, for the terminal and for Markdown.
+//! The results as cells of text, for the terminal and for Markdown.
 
+use crate::args::Subject;
 use crate::paired::Spread;
-use crate::report::Row;
+use crate::report::{Report, Row};
+use crate::types::Probe;
 
-pub(crate) const HEADER: [&str; 8] =
-    ["what", "network", "stock", "this crate", "ratio", "quartiles", "goal", "pairs"];
+/// Rows, the first of which is the header.
+pub(crate) type Table = Vec<Vec<String>>;
 
-pub(crate) fn of(row: &Row) -> [String; 8] {
+/// Those that have rows.
+pub(crate) fn tables(report: &Report) -> Vec<Table> {
+    let rows = headed(&ROWS, report.rows.iter().map(row));
+    let types = headed(&TYPES, report.types.iter().map(types));
+    [rows, types].into_iter().filter(|table| table.len() > 1).collect()
+}
+
+const ROWS: [&str; 8] =
+    ["what", "network", "stock", "this crate", "ratio (quartiles)", "difference", "goal", "pairs"];
+const TYPES: [&str; 6] = ["watched types", "checkout", "with none", "difference (quartiles)", "a type", "pairs"];
+
+fn headed(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
+    let header = header.iter().map(|&name| name.to_owned()).collect();
+    std::iter::once(header).chain(rows).collect()
+}
+
+fn row(row: &Row) -> Vec<String> {
     let of = &row.comparison;
-    [
-        row.what.replace('`', ""),
+    let figure = |value| if row.subject == Subject::Threads { rate(value) } else { time(value) };
+    vec![
+        row.what.to_owned(),
         row.network.clone(),
-        time(of.stock),
-        time(of.ours),
-        number(of.ratio.median),
-        quartiles(&of.ratio),
+        figure(of.stock),
+        figure(of.ours),
+        spread(&of.ratio, number),
+        figure(of.difference.median),
         row.goal.zip(row.verdict).map(|(goal, verdict)| format!("{goal}: {verdict}")).unwrap_or_default(),
         of.pairs.to_string(),
     ]
 }
 
-pub(crate) fn quartiles(spread: &Spread) -> String {
-    let [low, high] = spread.quartiles.map(number);
-    format!("{low}–{high}")
+fn types(probe: &Probe) -> Vec<String> {
+    let of = &probe.beside_none;
+    vec![
+        probe.types.to_string(),
+        time(of.ours),
+        time(of.stock),
+        spread(&of.difference, time),
+        format!("{:.2} µs", probe.a_type * 1e6),
+        of.pairs.to_string(),
+    ]
 }
 
-/// Of a ratio: three digits, or more where it is next to nothing.
-pub(crate) fn number(ratio: f64) -> String {
+fn spread(spread: &Spread, shown: fn(f64) -> String) -> String {
+    let [low, high] = spread.quartiles.map(shown);
+    format!("{} ({low}–{high})", shown(spread.median))
+}
+
+/// A ratio.
+fn number(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
+/// To three digits.
 pub(crate) fn time(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 10e-6 => format!("{:.1} µs", seconds * 1e6),
-        seconds if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
-        seconds if seconds < 1.0 => format!("{:.2} ms", seconds * 1e3),
-        seconds => format!("{seconds:.2} s"),
-    }
+    let (number, unit) = match seconds.abs() {
+        short if short < 1e-3 => (seconds * 1e6, "µs"),
+        short if short < 1.0 => (seconds * 1e3, "ms"),
+        _ => (seconds, "s"),
+    };
+    let decimals = match number.abs() {
+        small if small < 10.0 => 2,
+        small if small < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{number:.decimals$} {unit}")
+}
+
+fn rate(per_second: f64) -> String {
+    format!("{per_second:.0}/s")
 }

@@ -27,11 +27,9 @@ pub(crate) fn measure(bench: &Bench<'_>, subject: Subject, network: Network) -> 
     twenty::bind_each(&mut *ours.get()?)?;
     bench.servers.delay(network);
     let comparison = match subject {
-        Subject::Transaction => compare(
-            bench.plan,
-            &mut || timed(|| plain_transaction(&stock)),
-            &mut || timed(|| verified_transaction(&ours)),
-        ),
+        Subject::Transaction => compare(bench.plan, &mut || timed(|| plain_transaction(&stock)), &mut || {
+            timed(|| verified_transaction(&ours))
+        }),
         _ => compare(bench.plan, &mut || timed(|| stock.get()), &mut || timed(|| ours.get())),
     };
     bench.servers.delay(Network::LOOPBACK);

@@ -10,35 +10,35 @@ use crate::shared::network::Network;
 /// A bound for a ratio to stock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    AtMost(f64),
+    Ceiling(f64),
     /// The second bound is accepted where a profile explains the difference.
-    AtMostOr(f64, f64),
-    AtLeast(f64),
+    CeilingOr(f64, f64),
+    Floor(f64),
 }
 
 impl Goal {
     pub(crate) fn of(subject: Subject, network: Network) -> Option<Goal> {
         let [loopback, half] = [Network::LOOPBACK, Network::HALF].map(|known| known == network);
         Some(match subject {
-            Subject::Checkout if loopback => Goal::AtMostOr(1.15, 1.25),
-            Subject::Checkout if half => Goal::AtMost(1.03),
-            Subject::CheckoutUncached if loopback => Goal::AtMost(1.35),
-            Subject::CheckoutUncached if half => Goal::AtMost(1.08),
-            Subject::Window => Goal::AtMost(0.02),
-            Subject::Transaction if loopback => Goal::AtMost(1.15),
-            Subject::Transaction if half => Goal::AtMost(0.85),
-            Subject::NewConnection if half => Goal::AtMost(0.35),
-            Subject::Recovery => Goal::AtMost(0.5),
-            Subject::Threads => Goal::AtLeast(0.95),
+            Subject::Checkout if loopback => Goal::CeilingOr(1.15, 1.25),
+            Subject::Checkout if half => Goal::Ceiling(1.03),
+            Subject::CheckoutUncached if loopback => Goal::Ceiling(1.35),
+            Subject::CheckoutUncached if half => Goal::Ceiling(1.08),
+            Subject::Window => Goal::Ceiling(0.02),
+            Subject::Transaction if loopback => Goal::Ceiling(1.15),
+            Subject::Transaction if half => Goal::Ceiling(0.85),
+            Subject::NewConnection if half => Goal::Ceiling(0.35),
+            Subject::Recovery => Goal::Ceiling(0.5),
+            Subject::Threads => Goal::Floor(0.95),
             _ => return None,
         })
     }
 
     pub(crate) fn verdict(self, ratio: f64) -> &'static str {
         match self {
-            Goal::AtMost(bound) | Goal::AtMostOr(bound, _) if ratio <= bound => "met",
-            Goal::AtLeast(bound) if ratio >= bound => "met",
-            Goal::AtMostOr(_, accepted) if ratio <= accepted => "nearly",
+            Goal::Ceiling(bound) | Goal::CeilingOr(bound, _) if ratio <= bound => "met",
+            Goal::Floor(bound) if ratio >= bound => "met",
+            Goal::CeilingOr(_, accepted) if ratio <= accepted => "nearly",
             _ => "not met",
         }
     }
@@ -47,9 +47,9 @@ impl Goal {
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Goal::AtMost(bound) => write!(f, "≤ {bound}"),
-            Goal::AtMostOr(bound, accepted) => write!(f, "≤ {bound} (≤ {accepted})"),
-            Goal::AtLeast(bound) => write!(f, "≥ {bound}"),
+            Goal::Ceiling(bound) => write!(f, "≤ {bound}"),
+            Goal::CeilingOr(bound, accepted) => write!(f, "≤ {bound} (≤ {accepted})"),
+            Goal::Floor(bound) => write!(f, "≥ {bound}"),
         }
     }
 }

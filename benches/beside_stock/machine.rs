@@ -44,12 +44,14 @@ impl Machine {
     pub(crate) fn describe(&self) -> String {
         let kind = if self.is_virtual { "a virtual machine" } else { "a machine" };
         let load = match (&self.load_before, &self.load_after) {
-            (Some(before), Some(after)) => format!("; load average {before} before and {after} after"),
+            (Some(before), Some(after)) => {
+                format!(", with a load average of {before} before and {after} after it")
+            }
             _ => String::new(),
         };
         format!(
-            "{kind} with {} cores, {}, PostgreSQL {}, PgBouncer {}; {}{load}",
-            self.cores, self.system, self.postgres, self.pgbouncer, self.date
+            "Measured on {}, on {kind} with {} cores ({}){load}; PostgreSQL {} without `fsync`, PgBouncer {}.",
+            self.date, self.cores, self.system, self.postgres, self.pgbouncer
         )
     }
 }

@@ -1,11 +1,12 @@
 //! This crate beside stock Diesel, on real servers: for what criterion does not fit, since two subjects have to be
-//! measured at the same time on a machine that is never the same.
+//! measured at the same time on a machine that is another one a second later.
 
 mod args;
 mod cells;
 mod checkout;
 mod goals;
 mod machine;
+mod markdown;
 mod memory;
 mod new_connection;
 mod paired;
@@ -14,20 +15,22 @@ mod progress;
 mod recovery;
 mod report;
 mod run;
+mod sentences;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod table;
 mod threads;
 mod types;
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::args::Options;
+use crate::markdown::Readme;
 use crate::progress::Progress;
-use crate::report::Report;
 use crate::shared::AnyError;
 
 fn main() -> ExitCode {
@@ -40,33 +43,45 @@ fn main() -> ExitCode {
     }
 }
 
-/// Some errors say only what kind they are.
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 fn perform(options: &Options) -> Result<(), AnyError> {
     if !options.memory_of.is_empty() {
         println!("{}", serde_json::to_string(&memory::grow(&options.memory_of)?)?);
         return Ok(());
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/performance");
-    // Not after the run that it is to report.
-    fs::create_dir_all(&folder)?;
-    let progress = Progress::new(options.jobs().len() as u64 + 3);
+    // Not after the run that they are to report.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = options.readme.then(|| Readme::open(&root.join("README.md"))).transpose()?;
+    let folder = root.join("target/performance");
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+
+    let progress = Progress::new(run::steps(&options.jobs()));
     let speaker = progress.clone();
     testbed::listen(move |what| speaker.line(what));
-    let report = run::run(options, &progress)?;
+    let report = run::run(options, &progress);
     progress.finish();
-    write_report(&folder, &report)?;
-    match writeln!(io::stdout(), "{}\n{}", report.machine.describe(), table::render(&report)) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+    let report = report?;
+
+    let section = markdown::render(&report);
+    fs::write(folder.join("report.md"), format!("# Beside stock Diesel\n\n{section}"))?;
+    fs::write(folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
+    if let Some(readme) = readme {
+        readme.write(&section)?;
     }
+    match writeln!(io::stdout(), "{}", table::render(&report)) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    let _ = writeln!(io::stderr(), "Wrote report.md and report.json to target/performance");
+    Ok(())
 }
 
-fn write_report(folder: &Path, report: &Report) -> Result<(), AnyError> {
-    fs::write(folder.join("report.json"), serde_json::to_string_pretty(report)?)?;
-    Ok(())
+/// Some errors say only of which kind they are.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut inner = error.source();
+    while let Some(cause) = inner {
+        text += &format!(": {cause}");
+        inner = cause.source();
+    }
+    text
 }

@@ -19,17 +19,13 @@ pub(crate) fn measure(bench: &Bench<'_>, network: Network) -> Result<Row, AnyErr
     let customizer = HotUpgradeCustomizer::new();
     bench.servers.delay(network);
     // As a pool does it.
-    let comparison = compare(
-        bench.plan.in_blocks_of(2),
-        &mut || timed(|| used(stock.connect()?)),
-        &mut || {
-            timed(|| {
-                let mut conn = ours.connect()?;
-                customizer.on_acquire(&mut conn)?;
-                used(conn)
-            })
-        },
-    );
+    let comparison = compare(bench.plan.in_blocks_of(2), &mut || timed(|| used(stock.connect()?)), &mut || {
+        timed(|| {
+            let mut conn = ours.connect()?;
+            customizer.on_acquire(&mut conn)?;
+            used(conn)
+        })
+    });
     bench.servers.delay(Network::LOOPBACK);
     Ok(Row::new(Subject::NewConnection, network, comparison?))
 }

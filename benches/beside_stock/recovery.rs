@@ -128,7 +128,7 @@ impl<'a> Stage<'a> {
         network: Network,
         work: impl FnOnce() -> Result<(), AnyError>,
     ) -> Result<Duration, AnyError> {
-        let [from, to] = self.from_and_to();
+        let [from, to] = self.sides();
         let next = unseen_database(to)?;
         self.servers.delay(network);
         self.servers.pgbouncer.switch(ALIAS, &to.target(&next))?;
@@ -142,18 +142,19 @@ impl<'a> Stage<'a> {
         done.map(|()| took)
     }
 
-    fn from_and_to(&self) -> [&Cluster; 2] {
+    /// The one that answers, and the one that answers next.
+    fn sides(&self) -> [&Cluster; 2] {
         let (main, other) = (&self.servers.cluster, &self.other);
         if self.is_others_turn { [main, other] } else { [other, main] }
     }
 
     fn log_statements(&self, is_on: bool) -> Result<(), AnyError> {
-        self.from_and_to().into_iter().try_for_each(|cluster| log_statements(cluster, is_on))
+        self.sides().into_iter().try_for_each(|cluster| log_statements(cluster, is_on))
     }
 
     /// How often the database that answers now was asked something with that text in it.
     fn logged(&self, text: &str) -> Result<usize, AnyError> {
-        let [answering, _] = self.from_and_to();
+        let [answering, _] = self.sides();
         let database = format!(" {} ", self.database);
         let log = answering.log()?;
         Ok(log.lines().filter(|line| line.contains(&database) && line.contains(text)).count())
@@ -186,6 +187,8 @@ where
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..pool.max_size()).map(|_| scope.spawn(use_one)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic in a thread that uses a connection"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic in a thread that uses a connection"))
     })
 }

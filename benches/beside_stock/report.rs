@@ -30,6 +30,7 @@ pub(crate) struct Row {
     pub(crate) subject: Subject,
     pub(crate) what: &'static str,
     pub(crate) network: String,
+    pub(crate) unit: &'static str,
     #[serde(flatten)]
     pub(crate) comparison: Comparison,
     pub(crate) goal: Option<Goal>,
@@ -55,7 +56,8 @@ impl Row {
     pub(crate) fn new(subject: Subject, network: Network, comparison: Comparison) -> Self {
         let goal = Goal::of(subject, network);
         let verdict = goal.map(|goal| goal.verdict(comparison.ratio.median));
-        Row { subject, what: subject.what(), network: network.to_string(), comparison, goal, verdict }
+        let unit = if subject == Subject::Threads { "checkouts a second" } else { "seconds" };
+        Row { subject, what: subject.what(), network: network.to_string(), unit, comparison, goal, verdict }
     }
 }
 

@@ -19,6 +19,21 @@ pub(crate) struct Bench<'a> {
     pub(crate) plan: Plan,
 }
 
+type Job = (Subject, Network);
+
+/// How many steps [`run`] announces.
+pub(crate) fn steps(jobs: &[Job]) -> u64 {
+    1 + jobs.len() as u64 + u64::from(has_switches(jobs)) + u64::from(has_delays(jobs))
+}
+
+fn has_switches(jobs: &[Job]) -> bool {
+    jobs.iter().any(|(subject, _)| *subject == Subject::Recovery)
+}
+
+fn has_delays(jobs: &[Job]) -> bool {
+    jobs.iter().any(|(_, network)| *network != Network::LOOPBACK)
+}
+
 pub(crate) fn run(options: &Options, progress: &Progress) -> Result<Report, AnyError> {
     progress.step("starting PostgreSQL and PgBouncer");
     let servers = Servers::start(options.direct)?;
@@ -30,11 +45,11 @@ pub(crate) fn run(options: &Options, progress: &Progress) -> Result<Report, AnyE
         progress.step(&format!("{}, {network}", subject.what()));
         measure(&bench, *subject, *network, &mut report)?;
     }
-    if jobs.iter().any(|(subject, _)| *subject == Subject::Recovery) {
+    if has_switches(&jobs) {
         progress.step("counting what a switch costs");
         report.recovery = Some(recovery::count(&bench)?);
     }
-    if jobs.iter().any(|(_, network)| *network != Network::LOOPBACK) {
+    if has_delays(&jobs) {
         progress.step("the forwarder's precision");
         let precision = |network| precision::measure(&servers, bench.database, network);
         report.forwarder = Network::ALL.into_iter().map(precision).collect::<Result<_, _>>()?;

@@ -49,7 +49,8 @@ fn checkouts_a_second<M: ManageConnection<Connection = PgConnection>>(pool: &Poo
             Ok(count)
         };
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(check_out)).collect();
-        let counts = threads.into_iter().map(|thread| thread.join().expect("no panic in a thread that checks out"));
+        let counts =
+            threads.into_iter().map(|thread| thread.join().expect("no panic in a thread that checks out"));
         counts.sum::<Result<usize, AnyError>>()
     });
     Ok(counts? as f64 / began.elapsed().as_secs_f64())

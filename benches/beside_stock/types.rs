@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::paired::{Comparison, compare, timed};
 use crate::run::Bench;
+use crate::shared::AnyError;
 use crate::shared::network::Network;
 use crate::shared::subjects::{self, ProtectedPool};
-use crate::shared::AnyError;
 
 const COUNTS: [usize; 5] = [0, 10, 100, 1_000, 10_000];
 
@@ -61,9 +61,10 @@ pub(crate) fn sql(count: usize) -> String {
 }
 
 /// A straight line or better, and not a steep one: few types say little, since they add less than the machine's noise.
-pub(crate) fn verdict(probes: &[Probe]) -> &'static str {
-    let [.., before, last] = probes else { return "not measured" };
+pub(crate) fn verdict(probes: &[Probe]) -> Option<&'static str> {
+    let [.., before, last] = probes else { return None };
     let beyond = (last.beside_none.difference.median - before.beside_none.difference.median)
         / (last.types - before.types) as f64;
-    if last.a_type <= GOAL && beyond <= before.a_type * STRAIGHT { "met" } else { "not met" }
+    let is_met = last.a_type <= GOAL && beyond <= before.a_type * STRAIGHT;
+    Some(if is_met { "met" } else { "not met" })
 }
