@@ -8,7 +8,7 @@ use crate::shared::network::Network;
 
 const EXAMPLES: &str = "\
 Examples:
-  # Every row, on servers that are fetched and started for it: six minutes
+  # Every row, on servers that are fetched and started for it: five minutes
   cargo bench --bench beside_stock
 
   # The same, and write the README's section on performance from it

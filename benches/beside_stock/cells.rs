@@ -39,14 +39,13 @@ fn row(row: &Row) -> Vec<String> {
     ]
 }
 
-fn types(probe: &Probe) -> Vec<String> {
-    let of = &probe.beside_none;
+fn types(of: &Probe) -> Vec<String> {
     vec![
-        probe.types.to_string(),
-        time(of.ours),
-        time(of.stock),
+        of.types.to_string(),
+        time(of.checkout),
+        time(of.with_none),
         spread(&of.difference, time),
-        format!("{:.2} µs", probe.a_type * 1e6),
+        format!("{:.2} µs", of.a_type * 1e6),
         of.pairs.to_string(),
     ]
 }

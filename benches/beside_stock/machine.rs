@@ -36,7 +36,7 @@ impl Machine {
         })
     }
 
-    pub(crate) fn is_done(&mut self) {
+    pub(crate) fn note_load_after(&mut self) {
         self.load_after = load();
     }
 

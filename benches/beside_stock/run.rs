@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Options, progress: &Progress) -> Result<Report, AnyE
         let precision = |network| precision::measure(&servers, bench.database, network);
         report.forwarder = Network::ALL.into_iter().map(precision).collect::<Result<_, _>>()?;
     }
-    report.machine.is_done();
+    report.machine.note_load_after();
     Ok(report)
 }
 

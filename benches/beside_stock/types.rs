@@ -4,7 +4,7 @@ use diesel::connection::CacheSize;
 use diesel_postgres_hot_upgrade::Verify;
 use serde::Serialize;
 
-use crate::paired::{Comparison, compare, timed};
+use crate::paired::{Spread, compare, timed};
 use crate::run::Bench;
 use crate::shared::AnyError;
 use crate::shared::network::Network;
@@ -18,14 +18,16 @@ const GOAL: f64 = 1e-6;
 /// A straight line that the machine's noise bends is one.
 const STRAIGHT: f64 = 1.2;
 
-/// A checkout that asks about so many types, beside one that asks about none.
+/// A checkout that asks about so many types, beside one that asks about none. In seconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Probe {
     pub(crate) types: usize,
-    #[serde(flatten)]
-    pub(crate) beside_none: Comparison,
-    /// What each type adds, in seconds.
+    pub(crate) checkout: f64,
+    pub(crate) with_none: f64,
+    pub(crate) difference: Spread,
+    /// What each type adds.
     pub(crate) a_type: f64,
+    pub(crate) pairs: usize,
 }
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Probe>, AnyError> {
@@ -38,8 +40,15 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Probe>, AnyError> {
 
 fn beside_none(bench: &Bench<'_>, none: &ProtectedPool, types: usize) -> Result<Probe, AnyError> {
     let some = pool(bench, types)?;
-    let beside_none = compare(bench.plan, &mut || timed(|| none.get()), &mut || timed(|| some.get()))?;
-    Ok(Probe { types, beside_none, a_type: beside_none.difference.median / types as f64 })
+    let both = compare(bench.plan, &mut || timed(|| none.get()), &mut || timed(|| some.get()))?;
+    Ok(Probe {
+        types,
+        checkout: both.ours,
+        with_none: both.stock,
+        difference: both.difference,
+        a_type: both.difference.median / types as f64,
+        pairs: both.pairs,
+    })
 }
 
 fn pool(bench: &Bench<'_>, types: usize) -> Result<ProtectedPool, AnyError> {
@@ -63,8 +72,7 @@ pub(crate) fn sql(count: usize) -> String {
 /// A straight line or better, and not a steep one: few types say little, since they add less than the machine's noise.
 pub(crate) fn verdict(probes: &[Probe]) -> Option<&'static str> {
     let [.., before, last] = probes else { return None };
-    let beyond = (last.beside_none.difference.median - before.beside_none.difference.median)
-        / (last.types - before.types) as f64;
+    let beyond = (last.difference.median - before.difference.median) / (last.types - before.types) as f64;
     let is_met = last.a_type <= GOAL && beyond <= before.a_type * STRAIGHT;
     Some(if is_met { "met" } else { "not met" })
 }

@@ -11,7 +11,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) const LOOPBACK: Network = Network { each_way: Duration::ZERO };
-    /// Two data centres of one region, or a slow one.
+    /// About as far as from one data centre of a region to another.
     pub(crate) const HALF: Network = Network { each_way: Duration::from_micros(500) };
     pub(crate) const TWO: Network = Network { each_way: Duration::from_millis(2) };
     pub(crate) const ALL: [Network; 3] = [Network::LOOPBACK, Network::HALF, Network::TWO];

@@ -8,7 +8,7 @@ use super::network::Network;
 /// The major version that is measured.
 pub(crate) const MAJOR: u32 = 17;
 
-/// All databases of all servers are this user's.
+/// They stop when this is dropped, or the process ends.
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) cluster: Cluster,

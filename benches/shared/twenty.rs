@@ -29,7 +29,6 @@ pub(crate) const SQL: &str = "
         place composite_1 NOT NULL
     );";
 
-/// A value as it travels.
 macro_rules! twenty {
     ($($name:ident = $sql_name:literal: $value:expr,)*) => {
         $(
@@ -46,6 +45,7 @@ macro_rules! twenty {
             }
         )*
 
+        /// A value as it travels.
         #[derive(Debug, Clone, Copy, AsExpression)]
         $(#[diesel(sql_type = $name)])*
         pub(crate) struct Binary(&'static [u8]);
