@@ -95,8 +95,16 @@ impl PgBouncer {
     /// A URL of the user `postgres`.
     pub fn url(&self, database: &str) -> String {
         match &self.kind {
-            Kind::Own { .. } => format!("postgres://postgres@{}/{database}", self.address()),
+            Kind::Own { .. } => self.url_at(self.address(), database),
             Kind::External(fragment) => fragment.server.url(database),
+        }
+    }
+
+    /// The same URL with another address, such as a [`Forwarder`](crate::Forwarder)'s.
+    pub fn url_at(&self, address: SocketAddr, database: &str) -> String {
+        match &self.kind {
+            Kind::Own { .. } => format!("postgres://postgres@{address}/{database}"),
+            Kind::External(fragment) => fragment.server.url_at(address, database),
         }
     }
 

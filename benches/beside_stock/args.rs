@@ -1,0 +1,119 @@
+//! The command line.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
+use serde::Serialize;
+
+use crate::shared::network::Network;
+
+const EXAMPLES: &str = "\
+Examples:
+  # Every row, on servers that are fetched and started for it: five minutes
+  cargo bench --bench beside_stock
+
+  # The same, and write the README's section on performance from it
+  cargo bench --bench beside_stock -- --readme
+
+  # Is it worth going on? A minute, with a wider spread
+  cargo bench --bench beside_stock -- --quick
+
+  # One row on one network, while changing the probe
+  cargo bench --bench beside_stock -- --only checkout --network loopback
+
+  # Without PgBouncer: the application talks to PostgreSQL
+  cargo bench --bench beside_stock -- --direct
+
+Two subjects take turns in one process, on the same servers: stock Diesel (ConnectionManager, conn.transaction) and this
+crate (HotUpgradeManager with its customizer, conn.hot_transaction). A ratio is the median over blocks of paired
+measurements, with its quartiles; below 1, this crate is the faster.
+
+The table goes to the standard output, the progress to the standard error, and report.md and report.json to
+target/performance. Goals that are not met don't make the process fail.";
+
+/// Measures this crate beside stock Diesel, on real servers
+#[derive(Debug, Clone, Parser)]
+#[command(bin_name = "cargo bench --bench beside_stock --", after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// Only these rows
+    #[arg(long, value_name = "ROW", value_enum, num_args = 1..)]
+    pub(crate) only: Vec<Subject>,
+    /// Only these networks, where a row has one
+    #[arg(long, value_name = "NETWORK", value_parser = network, num_args = 1..)]
+    pub(crate) network: Vec<Network>,
+    /// A short run: a second for each measurement in place of eight
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Leave PgBouncer out of the way
+    #[arg(long)]
+    pub(crate) direct: bool,
+    /// Write the README's section on performance from this run
+    #[arg(long, conflicts_with_all = ["only", "network", "quick", "direct"])]
+    pub(crate) readme: bool,
+    /// Measure the memory of this process on connections to these databases, and nothing else
+    #[arg(long, hide = true, num_args = 1..)]
+    pub(crate) memory_of: Vec<String>,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Subject {
+    /// A checkout that asks, Diesel's statement cache on
+    Checkout,
+    /// The same, Diesel's statement cache disabled
+    CheckoutUncached,
+    /// A checkout within the window of `AtMostEvery`
+    Window,
+    /// A checkout within the window and a verified transaction of one insert
+    Transaction,
+    /// A new connection and its first statement, which binds 20 types
+    NewConnection,
+    /// A pool of 64 after a switch, until each connection has answered
+    Recovery,
+    /// 64 threads that check out of a pool of 64
+    Threads,
+    /// A checkout that asks about up to 10,000 types
+    Types,
+    /// What 10,000 types take in memory
+    Memory,
+}
+
+impl Subject {
+    /// On which networks it is measured.
+    fn networks(self) -> &'static [Network] {
+        match self {
+            Subject::Threads | Subject::Types | Subject::Memory => &Network::ALL[..1],
+            _ => &Network::ALL,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the command line, and ends the process where it makes no sense.
+    pub(crate) fn read() -> Self {
+        let options = Options::parse();
+        if options.memory_of.is_empty() && options.jobs().is_empty() {
+            let problem = "none of these rows is measured on these networks, or with --direct";
+            Options::command().error(ErrorKind::ValueValidation, problem).exit();
+        }
+        options
+    }
+
+    /// What is to be measured where, in the order of the tables. Without a pooler, nothing recovers.
+    pub(crate) fn jobs(&self) -> Vec<(Subject, Network)> {
+        let rows = Subject::value_variants().iter().copied();
+        let rows = rows.filter(|row| self.only.is_empty() || self.only.contains(row));
+        let rows = rows.filter(|row| !(self.direct && *row == Subject::Recovery));
+        let jobs = rows.flat_map(|row| row.networks().iter().map(move |network| (row, *network)));
+        jobs.filter(|(_, network)| self.network.is_empty() || self.network.contains(network)).collect()
+    }
+}
+
+fn network(name: &str) -> Result<Network, String> {
+    let names = Network::ALL.map(|network| network.to_string().replace(' ', ""));
+    let found = names.iter().position(|known| known == name);
+    found.map(|index| Network::ALL[index]).ok_or_else(|| format!("the networks are {}", names.join(", ")))
+}

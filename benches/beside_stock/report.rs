@@ -1,0 +1,79 @@
+//! The results, as they go to JSON.
+
+use serde::Serialize;
+
+use crate::args::{Options, Subject};
+use crate::goals::Goal;
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::paired::Comparison;
+use crate::precision::Precision;
+use crate::recovery::Counts;
+use crate::shared::network::Network;
+use crate::types::Probe;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) is_quick: bool,
+    pub(crate) is_direct: bool,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) recovery: Option<Counts>,
+    pub(crate) types: Vec<Probe>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) forwarder: Vec<Precision>,
+}
+
+/// One subject on one network.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) subject: Subject,
+    pub(crate) what: &'static str,
+    pub(crate) network: String,
+    pub(crate) unit: &'static str,
+    #[serde(flatten)]
+    pub(crate) comparison: Comparison,
+    pub(crate) goal: Option<Goal>,
+    pub(crate) verdict: Option<&'static str>,
+}
+
+impl Report {
+    pub(crate) fn new(options: &Options, machine: Machine) -> Self {
+        Report {
+            machine,
+            is_quick: options.quick,
+            is_direct: options.direct,
+            rows: Vec::new(),
+            recovery: None,
+            types: Vec::new(),
+            memory: None,
+            forwarder: Vec::new(),
+        }
+    }
+}
+
+impl Row {
+    pub(crate) fn new(subject: Subject, network: Network, comparison: Comparison) -> Self {
+        let goal = Goal::of(subject, network);
+        let verdict = goal.map(|goal| goal.verdict(comparison.ratio.median));
+        let unit = if subject == Subject::Threads { "checkouts a second" } else { "seconds" };
+        Row { subject, what: subject.what(), network: network.to_string(), unit, comparison, goal, verdict }
+    }
+}
+
+impl Subject {
+    /// What the table calls it.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Subject::Checkout => "checkout, 20 types",
+            Subject::CheckoutUncached => "the same, statement cache disabled",
+            Subject::Window => "checkout within `AtMostEvery`",
+            Subject::Transaction => "the same and a verified transaction of one insert",
+            Subject::NewConnection => "new connection, first statement with 20 types",
+            Subject::Recovery => "a pool of 64 after a switch, until all have answered",
+            Subject::Threads => "64 threads, pool of 64: checkouts a second",
+            Subject::Types => "checkout, 0 to 10,000 types",
+            Subject::Memory => "memory of 10,000 types",
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the tables leave unsaid.
+
+use crate::cells::time;
+use crate::memory::Memory;
+use crate::precision::Precision;
+use crate::recovery::Counts;
+use crate::report::Report;
+use crate::types;
+
+pub(crate) fn sentences(report: &Report) -> Vec<String> {
+    let mut sentences = vec![how(report), STOCK.to_owned()];
+    sentences.extend(report.recovery.as_ref().map(recovery));
+    sentences.extend(types::verdict(&report.types).map(|verdict| {
+        format!("Watched types: the goal is a straight line or better, and at most 1 µs a type: {verdict}.")
+    }));
+    sentences.extend(report.memory.as_ref().map(memory));
+    if !report.forwarder.is_empty() {
+        sentences.push(forwarder(&report.forwarder));
+    }
+    sentences.push(report.machine.describe());
+    sentences
+}
+
+fn how(report: &Report) -> String {
+    let path = if report.is_direct {
+        "The application talks to PostgreSQL, without a pooler"
+    } else {
+        "The application talks to PgBouncer (`pool_mode = transaction`, `max_prepared_statements = 200`)"
+    };
+    let length = if report.is_quick { " This was a short run, which says little." } else { "" };
+    format!(
+        "{path}, over the loopback interface or a network that takes so long in each direction. The two take turns, \
+         pair by pair; ratio and difference are medians over blocks of pairs.{length}"
+    )
+}
+
+/// What the other one does.
+const STOCK: &str = "Stock is Diesel's `ConnectionManager`, which pings at each checkout, and `transaction`; its \
+     connections look up each type themselves, and after a switch they are dropped and opened again.";
+
+fn recovery(counts: &Counts) -> String {
+    format!(
+        "After a switch to an unseen server, on which {} types had moved, the protected pool of {} read the catalog {}, and \
+         Diesel looked up {} types on its connections; stock connections that were dropped and opened again looked up \
+         {}. The goal is once and none: {}.",
+        counts.types,
+        counts.connections,
+        if counts.catalog_loads == 1 { "once".to_owned() } else { format!("{} times", counts.catalog_loads) },
+        if counts.look_ups == 0 { "no".to_owned() } else { counts.look_ups.to_string() },
+        counts.stock_look_ups,
+        counts.verdict,
+    )
+}
+
+fn memory(memory: &Memory) -> String {
+    format!(
+        "Memory, with {} types: {:.0} bytes for each type and process (goal: at most 300: {}), and {:.0} for each type and \
+         connection, most of it in the OID cache, which is Diesel's: this crate fills it with all that are watched, and stock \
+         Diesel with those that were used.",
+        memory.types, memory.a_type_and_process, memory.verdict, memory.a_type_and_connection,
+    )
+}
+
+fn forwarder(precisions: &[Precision]) -> String {
+    let of = |precision: &Precision| {
+        let delay = if precision.delay == 0.0 { "nothing".to_owned() } else { time(precision.delay) };
+        format!(
+            "{} ({} in a tenth of the cases) where it delays {delay}",
+            time(precision.overshoot_median),
+            time(precision.overshoot_p90),
+        )
+    };
+    let all: Vec<_> = precisions.iter().map(of).collect();
+    format!(
+        "The forwarder that makes the network adds to each round trip, beyond twice its delay: {}.",
+        all.join(", ")
+    )
+}
