@@ -30,16 +30,6 @@ pub(crate) fn set_resets(conn: &mut PgConnection, resets: u32) {
     write(conn, "resets", (resets, 0));
 }
 
-/// Did the connection keep prepared statements when its caches were last emptied? The user may have changed it since:
-/// good enough to choose between two ways to the same answer.
-pub(crate) fn keeps_statements(conn: &mut PgConnection) -> bool {
-    read(conn, "statements").is_none_or(|(kept, _)| kept == 1)
-}
-
-pub(crate) fn set_keeps_statements(conn: &mut PgConnection, kept: bool) {
-    write(conn, "statements", (kept.into(), 0));
-}
-
 /// When the connection was last asked whether its caches are right, and answered: since a moment that
 /// [`verify`](crate::verify) knows. `None` if it has to be asked again.
 pub(crate) fn verified(conn: &mut PgConnection) -> Option<Duration> {

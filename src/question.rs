@@ -1,7 +1,6 @@
 //! The probe with as little work for the server as it can be: a snapshot as constants, and an answer that is yes or no.
 //! Where it is no, or can't be had, the [`probe`](crate::probe) asks what it is then.
 
-use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -9,7 +8,6 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Oid, Text};
 
 use crate::horizon::Horizon;
-use crate::marker;
 use crate::server::{PgStart, Server};
 use crate::snapshot::Snapshot;
 use crate::state::is_broken;
@@ -30,19 +28,7 @@ pub(crate) fn is_answered_yes(conn: &mut PgConnection, watch: &Watch) -> QueryRe
     let Some(question) = Question::about(watch).filter(Question::can_be_yes) else {
         return Ok(false);
     };
-    if marker::keeps_statements(conn) {
-        return question.execute(conn).map(|rows| rows == 1);
-    }
-    learn_names(conn, &watch.snapshot);
-    let Some(same) = question.same() else {
-        return Ok(false);
-    };
-    // Without a statement cache, a query is two round trips, and this is one. Its failure aborts nothing here.
-    match conn.batch_execute(&or_fail(&format!("{same}{}", question.nothing_new()))) {
-        Ok(()) => Ok(true),
-        Err(error) if is_broken(conn) => Err(error),
-        Err(_) => Ok(false),
-    }
+    question.execute(conn).map(|rows| rows == 1)
 }
 
 /// Of what makes it a text, nothing is anybody's but OIDs, numbers and a hash.
@@ -80,15 +66,6 @@ impl<'a> Question<'a> {
             [SAME_START, &self.starts, AND, before, SHOWN, oids, SHOWN_END, after, EQUALS, "'", hash, "'"]
                 .concat(),
         )
-    }
-
-    fn nothing_new(&self) -> String {
-        let Some(settled_oids) = &self.settled_oids else {
-            return String::new();
-        };
-        let [array_end, position, end] = self.of_this_start(settled_oids);
-        let settled_oids = joined(settled_oids.iter());
-        format!("{NOTHING_NEWER_THAN}'{{{settled_oids}}}'::pg_catalog.oid[]{array_end}{position}{end}")
     }
 
     /// SQL behind the array of OIDs: its element for the server that answers.

@@ -24,6 +24,5 @@ pub(crate) fn reset(conn: &mut PgConnection, level: Level) -> QueryResult<()> {
     let size = probe::statement_cache_size(conn, level)?;
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     conn.set_prepared_statement_cache_size(size);
-    marker::set_keeps_statements(conn, size == CacheSize::Unbounded);
     Ok(())
 }
