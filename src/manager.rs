@@ -14,7 +14,7 @@ use crate::{Verify, marker, protection};
 /// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client: a
 /// connection that is given back is replaced after so many. Where the application uses a single one, the probe's among
 /// them are fewer than 64.
-const MAX_RESETS: u32 = 30;
+const MAX_RESETS: u32 = 20;
 
 /// An r2d2 connection manager that verifies, at every checkout, that the connection's caches belong to the server
 /// that answers. It stands in for [`ConnectionManager`], and its pool hands out plain [`PgConnection`]s.
