@@ -119,18 +119,21 @@ fn synchronize_from(conn: &mut PgConnection, first: First) -> QueryResult<Outcom
 
 fn agree(conn: &mut PgConnection, first: First) -> QueryResult<Outcome> {
     let known = known_watch(conn);
-
-    let Asked { verdict, level, was_reset } = ask(conn, known.as_deref(), first)?;
-    let server = match verdict {
-        Verdict::Holds => return Ok(Outcome::Unchanged),
-        Verdict::Differs(server) => server,
-        Verdict::Unknown => return Ok(Outcome::Primed),
+    // A connection of which nothing is known is most likely one more to a server that others have asked.
+    let (asked_about, first) = match &known {
+        Some(known) => (Some(Arc::clone(known)), first),
+        None => (OID_TABLE.latest(), First::Probe),
     };
 
-    let found = look_up(conn, server, level, known.as_deref())?;
+    let Asked { verdict, level, was_reset } = ask(conn, asked_about.as_deref(), first)?;
+    let found = match verdict {
+        Verdict::Holds => asked_about,
+        Verdict::Differs(server) => look_up(conn, server, level, asked_about.as_deref())?,
+        Verdict::Unknown => return Ok(Outcome::Primed),
+    };
     let same_snapshot = matches!((&known, &found), (Some(known), Some(found)) if known.id == found.id);
     if same_snapshot && !was_reset {
-        // A restart of the server, or a physical replica of it.
+        // Nothing, or a restart of the server, or a physical replica of it.
         return Ok(Outcome::Unchanged);
     }
 
@@ -171,18 +174,18 @@ struct Asked {
     was_reset: bool,
 }
 
-/// Asks whether `known` still holds. A probe that fails on a living connection can mean that its own prepared
+/// Asks whether `watch` holds. A probe that fails on a living connection can mean that its own prepared
 /// statement is gone, or that this server allows less than the last one did: it is asked again with empty caches, and
 /// then with fewer permissions.
-fn ask(conn: &mut PgConnection, known: Option<&Watch>, first: First) -> QueryResult<Asked> {
+fn ask(conn: &mut PgConnection, watch: Option<&Watch>, first: First) -> QueryResult<Asked> {
     COUNTERS.probes.increment();
-    let level = match known {
+    let level = match watch {
         Some(watch) if !watch.snapshot.server().is_identified() => Level::Unidentified,
         _ => Level::Identified,
     };
     // Inside a transaction the one statement that says all is cheaper: each is wrapped in a savepoint.
     let may_be_yes = first == First::Question && !is_in_transaction(conn);
-    let answered = guarded(conn, |conn| match known {
+    let answered = guarded(conn, |conn| match watch {
         Some(watch) if may_be_yes && question::is_answered_yes(conn, watch)? => Ok(Verdict::Holds),
         Some(watch) => compare(conn, watch, level),
         None => probe::identify(conn, level).map(Verdict::Differs),

@@ -79,6 +79,10 @@ pub(crate) enum Subject {
     Types,
     /// What 10,000 types take in memory
     Memory,
+    /// A checkout that asks, after `track` was called for each type. Last, since that holds for the process
+    CheckoutTracked,
+    /// The same, Diesel's statement cache disabled
+    CheckoutTrackedUncached,
 }
 
 impl Subject {

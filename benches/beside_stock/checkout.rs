@@ -15,10 +15,15 @@ use crate::shared::twenty;
 
 pub(crate) fn measure(bench: &Bench<'_>, subject: Subject, network: Network) -> Result<Row, AnyError> {
     let (cache, verify) = match subject {
-        Subject::CheckoutUncached => (CacheSize::Disabled, Verify::EveryCheckout),
+        Subject::CheckoutUncached | Subject::CheckoutTrackedUncached => {
+            (CacheSize::Disabled, Verify::EveryCheckout)
+        }
         Subject::Window | Subject::Transaction => (CacheSize::Unbounded, WINDOW),
         _ => (CacheSize::Unbounded, Verify::EveryCheckout),
     };
+    if matches!(subject, Subject::CheckoutTracked | Subject::CheckoutTrackedUncached) {
+        twenty::track_each();
+    }
     let url = bench.servers.url(network, bench.database);
     let stock = subjects::stock(&url, 1, cache)?;
     let ours = subjects::protected(&url, 1, cache, verify)?;

@@ -20,10 +20,10 @@ impl Goal {
     pub(crate) fn of(subject: Subject, network: Network) -> Option<Goal> {
         let [loopback, half] = [Network::LOOPBACK, Network::HALF].map(|known| known == network);
         Some(match subject {
-            Subject::Checkout if loopback => Goal::CeilingOr(1.15, 1.25),
-            Subject::Checkout if half => Goal::Ceiling(1.03),
-            Subject::CheckoutUncached if loopback => Goal::Ceiling(1.35),
-            Subject::CheckoutUncached if half => Goal::Ceiling(1.08),
+            Subject::Checkout | Subject::CheckoutTracked if loopback => Goal::CeilingOr(1.15, 1.25),
+            Subject::Checkout | Subject::CheckoutTracked if half => Goal::Ceiling(1.03),
+            Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if loopback => Goal::Ceiling(1.35),
+            Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if half => Goal::Ceiling(1.08),
             Subject::Window => Goal::Ceiling(0.02),
             Subject::Transaction if loopback => Goal::Ceiling(1.15),
             Subject::Transaction if half => Goal::Ceiling(0.85),

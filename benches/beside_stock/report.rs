@@ -74,6 +74,8 @@ impl Subject {
             Subject::Threads => "64 threads, pool of 64: checkouts a second",
             Subject::Types => "checkout, 0 to 10,000 types",
             Subject::Memory => "memory of 10,000 types",
+            Subject::CheckoutTracked => "checkout, 20 types, each named to `track`",
+            Subject::CheckoutTrackedUncached => "the same, statement cache disabled",
         }
     }
 }

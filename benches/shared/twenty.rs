@@ -54,6 +54,12 @@ macro_rules! twenty {
         pub(crate) fn bind_each(conn: &mut PgConnection) -> QueryResult<()> {
             diesel::select(($($value.into_sql::<$name>(),)*)).execute(conn).map(drop)
         }
+
+        /// Names each of them to the crate, for all that follows in this process.
+        #[allow(dead_code)] // Criterion's benchmarks do not.
+        pub(crate) fn track_each() {
+            $(diesel_postgres_hot_upgrade::track::<$name>();)*
+        }
     };
 }
 
