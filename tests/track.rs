@@ -11,7 +11,7 @@ use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Array, Citext, SqlType};
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize, track};
 use fixture::{RECREATE_ENUM, Upgrade, sql_types, write_and_read_back};
-use testbed::PgBouncerConfig;
+use testbed::{Forwarder, PgBouncerConfig};
 
 /// Diesel's own look-ups of a type's OID.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,7 @@ struct TooLong;
 
 #[derive(Debug, Clone, Copy, AsExpression)]
 #[diesel(sql_type = TooLong)]
+#[diesel(sql_type = Latecomer)]
 struct Value;
 
 impl ToSql<TooLong, Pg> for Value {
@@ -48,17 +49,50 @@ fn bind_too_long(conn: &mut PgConnection) -> QueryResult<bool> {
     diesel::select(Value.into_sql::<TooLong>().is_not_null()).get_result(conn)
 }
 
+#[derive(Debug, Clone, Copy, SqlType, diesel::query_builder::QueryId)]
+#[diesel(postgres_type(name = "latecomer"))]
+struct Latecomer;
+
+impl ToSql<Latecomer, Pg> for Value {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        ToSql::<TooLong, Pg>::to_sql(self, out)
+    }
+}
+
+fn bind_latecomer(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(Value.into_sql::<Latecomer>().is_not_null()).get_result(conn)
+}
+
+/// Round trips of a look at a connection after another session has created a table.
+fn round_trips_after_a_table(upgrade: &Upgrade, table: &str) -> usize {
+    let forwarder = Forwarder::start(upgrade.pgbouncer.address()).expect("a forwarder");
+    let url = format!("postgres://postgres@{}/{}", forwarder.address(), upgrade.database);
+    let mut conn = PgConnection::establish(&url).expect("a connection");
+    for _ in 0..3 {
+        synchronize(&mut conn).expect("nothing changed");
+    }
+    upgrade.run_on(upgrade.old, &format!("CREATE TABLE {table} ()")).expect("a table");
+    let before = forwarder.round_trips();
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    forwarder.round_trips() - before
+}
+
 #[test]
 fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server_changes() {
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
     let mut early = PgConnection::establish(&upgrade.url()).expect("a connection");
     synchronize(&mut early).expect("a first look");
+    let watched = round_trips_after_a_table(&upgrade, "of_interest");
+    assert!(watched > 1, "{watched}: where every type is watched, a new one is looked for");
 
     track::<Array<sql_types::DocumentStatus>>();
     track::<Citext>();
     assert!(matches!(synchronize(&mut early), Ok(Outcome::Primed)), "what is watched is something else now");
     track::<Citext>();
     assert!(matches!(synchronize(&mut early), Ok(Outcome::Unchanged)), "nothing new was named");
+
+    let tracked = round_trips_after_a_table(&upgrade, "of_no_interest");
+    assert_eq!(tracked, 1, "everything that is tracked is there");
 
     let mut conn = PgConnection::establish(&upgrade.url()).expect("a connection");
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
@@ -102,6 +136,18 @@ fn only_what_is_tracked_is_watched_on_one_server_and_everything_where_the_server
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
     assert_eq!(bind_too_long(&mut conn), Ok(true));
     bind_too_long(&mut stock).expect_err("the control");
+
+    // One that is not there yet.
+    track::<Latecomer>();
+    synchronize(&mut conn).expect("a look for one more");
+    let create = "CREATE TYPE latecomer AS ENUM ('a')";
+    upgrade.run_on(upgrade.old, create).expect("a type");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+    assert_eq!((bind_latecomer(&mut conn), bind_latecomer(&mut stock)), (Ok(true), Ok(true)));
+    upgrade.run_on(upgrade.old, &format!("DROP TYPE latecomer; {create}")).expect("another type");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+    assert_eq!(bind_latecomer(&mut conn), Ok(true));
+    bind_latecomer(&mut stock).expect_err("the control");
 
     for (number, server) in (4..).zip([upgrade.new, upgrade.old, upgrade.new]) {
         let mut stock = PgConnection::establish(&upgrade.url()).expect("a connection");
