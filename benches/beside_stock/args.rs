@@ -79,6 +79,8 @@ pub(crate) enum Subject {
     Types,
     /// What 10,000 types take in memory
     Memory,
+    /// Which piece of a checkout's question costs what, in processor time
+    Profile,
     /// A checkout that asks, after `track` was called for each type. Last, since that holds for the process
     CheckoutTracked,
     /// The same, Diesel's statement cache disabled
@@ -89,7 +91,7 @@ impl Subject {
     /// On which networks it is measured.
     fn networks(self) -> &'static [Network] {
         match self {
-            Subject::Threads | Subject::Types | Subject::Memory => &Network::ALL[..1],
+            Subject::Threads | Subject::Types | Subject::Memory | Subject::Profile => &Network::ALL[..1],
             _ => &Network::ALL,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::args::Subject;
 use crate::paired::Spread;
+use crate::profile::Piece;
 use crate::report::{Report, Row};
 use crate::types::Probe;
 
@@ -12,12 +13,20 @@ pub(crate) type Table = Vec<Vec<String>>;
 pub(crate) fn tables(report: &Report) -> Vec<Table> {
     let rows = headed(&ROWS, report.rows.iter().map(row));
     let types = headed(&TYPES, report.types.iter().map(types));
-    [rows, types].into_iter().filter(|table| table.len() > 1).collect()
+    let profile = headed(&PROFILE, report.profile.iter().map(piece));
+    [rows, types, profile].into_iter().filter(|table| table.len() > 1).collect()
 }
 
 const ROWS: [&str; 8] =
     ["what", "network", "stock", "this crate", "ratio (quartiles)", "difference", "goal", "pairs"];
 const TYPES: [&str; 6] = ["watched types", "checkout", "with none", "difference (quartiles)", "a type", "pairs"];
+const PROFILE: [&str; 5] = [
+    "processor time",
+    "the server's",
+    "beyond the ping (quartiles)",
+    "the application's",
+    "beyond the ping (quartiles)",
+];
 
 fn headed(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
     let header = header.iter().map(|&name| name.to_owned()).collect();
@@ -47,6 +56,16 @@ fn types(of: &Probe) -> Vec<String> {
         spread(&of.difference, time),
         format!("{:.2} µs", of.a_type * 1e6),
         of.pairs.to_string(),
+    ]
+}
+
+fn piece(of: &Piece) -> Vec<String> {
+    vec![
+        of.what.to_owned(),
+        time(of.server),
+        spread(&of.server_beyond_ping, time),
+        time(of.application),
+        spread(&of.application_beyond_ping, time),
     ]
 }
 

@@ -11,6 +11,7 @@ mod memory;
 mod new_connection;
 mod paired;
 mod precision;
+mod profile;
 mod progress;
 mod recovery;
 mod report;

@@ -8,6 +8,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::paired::Comparison;
 use crate::precision::Precision;
+use crate::profile::Piece;
 use crate::recovery::Counts;
 use crate::shared::network::Network;
 use crate::types::Probe;
@@ -21,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) recovery: Option<Counts>,
     pub(crate) types: Vec<Probe>,
     pub(crate) memory: Option<Memory>,
+    pub(crate) profile: Vec<Piece>,
     pub(crate) forwarder: Vec<Precision>,
 }
 
@@ -47,6 +49,7 @@ impl Report {
             recovery: None,
             types: Vec::new(),
             memory: None,
+            profile: Vec::new(),
             forwarder: Vec::new(),
         }
     }
@@ -74,6 +77,7 @@ impl Subject {
             Subject::Threads => "64 threads, pool of 64: checkouts a second",
             Subject::Types => "checkout, 0 to 10,000 types",
             Subject::Memory => "memory of 10,000 types",
+            Subject::Profile => "a checkout, piece by piece",
             Subject::CheckoutTracked => "checkout, 20 types, each named to `track`",
             Subject::CheckoutTrackedUncached => "the same, statement cache disabled",
         }

@@ -9,7 +9,7 @@ use crate::shared::AnyError;
 use crate::shared::network::Network;
 use crate::shared::servers::Servers;
 use crate::shared::twenty;
-use crate::{checkout, memory, new_connection, precision, recovery, threads, types};
+use crate::{checkout, memory, new_connection, precision, profile, recovery, threads, types};
 
 /// What every row is measured with.
 pub(crate) struct Bench<'a> {
@@ -66,6 +66,10 @@ fn measure(bench: &Bench<'_>, subject: Subject, network: Network, report: &mut R
         }
         Subject::Memory => {
             report.memory = Some(memory::measure(bench)?);
+            return Ok(());
+        }
+        Subject::Profile => {
+            report.profile = profile::measure(bench)?;
             return Ok(());
         }
         Subject::NewConnection => new_connection::measure(bench, network)?,

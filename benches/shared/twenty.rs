@@ -45,6 +45,9 @@ macro_rules! twenty {
             }
         )*
 
+        #[allow(dead_code)] // Criterion's benchmarks do not.
+        pub(crate) const NAMES: [&str; 20] = [$($sql_name,)*];
+
         /// A value as it travels.
         #[derive(Debug, Clone, Copy, AsExpression)]
         $(#[diesel(sql_type = $name)])*

@@ -1,0 +1,122 @@
+//! Why a checkout costs what it does: each piece of its question beside the ping, in processor time. That is steadier
+//! than time on a clock, most of which goes by until somebody who waits is woken.
+
+use std::fs;
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::Integer;
+use diesel_postgres_hot_upgrade::synchronize;
+use serde::Serialize;
+
+use crate::paired::{Spread, median};
+use crate::run::Bench;
+use crate::shared::{AnyError, twenty};
+
+/// Executions between two looks at the clock, which ticks in nanoseconds but is not read in less than a microsecond.
+const BATCH: usize = 50;
+
+/// Processor time in seconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Piece {
+    pub(crate) what: &'static str,
+    pub(crate) server: f64,
+    pub(crate) server_beyond_ping: Spread,
+    pub(crate) application: f64,
+    pub(crate) application_beyond_ping: Spread,
+}
+
+pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Piece>, AnyError> {
+    let mut conn = PgConnection::establish(&bench.servers.cluster.url(bench.database))?;
+    let server = format!("/proc/{}/schedstat", diesel::select(pg_backend_pid()).get_result::<i32>(&mut conn)?);
+    let names = twenty::NAMES.join(",");
+    let statements = [
+        ("`SELECT 1`, the ping", "SELECT 1".to_owned()),
+        (
+            "when the server started",
+            "SELECT 1 WHERE pg_postmaster_start_time() <> ALL (ARRAY[to_timestamp(0)])".into(),
+        ),
+        (
+            "what it calls 20 types",
+            format!("SELECT 1 WHERE concat(current_database(), '{{{names}}}'::regtype[]) <> ''"),
+        ),
+        (
+            "whether there is a newer one",
+            "SELECT 1 WHERE (SELECT oid FROM pg_type WHERE oid > 4294967000 ORDER BY oid LIMIT 1) IS NULL".into(),
+        ),
+    ];
+
+    let mut rounds: Vec<Vec<[f64; 2]>> = Vec::new();
+    let began = std::time::Instant::now();
+    while rounds.len() < 4 || began.elapsed() < bench.plan.budget {
+        let mut round = Vec::new();
+        for (_, sql) in &statements {
+            round.push(a_call(&server, || Statement(sql).execute(&mut conn).map(drop))?);
+        }
+        round.push(a_call(&server, || synchronize(&mut conn).map(drop))?);
+        rounds.push(round);
+    }
+    // The first one prepared the statements.
+    rounds.remove(0);
+
+    let whats = statements.iter().map(|(what, _)| *what).chain(["all of it, by a checkout"]);
+    Ok(whats.enumerate().map(|(piece, what)| Piece::of(what, piece, &rounds)).collect())
+}
+
+impl Piece {
+    fn of(what: &'static str, piece: usize, rounds: &[Vec<[f64; 2]>]) -> Self {
+        let time = |side: usize| median(rounds.iter().map(|round| round[piece][side]).collect());
+        let beyond =
+            |side: usize| Spread::of(rounds.iter().map(|round| round[piece][side] - round[0][side]).collect());
+        Piece {
+            what,
+            server: time(0),
+            server_beyond_ping: beyond(0),
+            application: time(1),
+            application_beyond_ping: beyond(1),
+        }
+    }
+}
+
+/// Processor time of the server's process and of this thread, for one of the calls in a batch.
+fn a_call(server: &str, mut work: impl FnMut() -> QueryResult<()>) -> Result<[f64; 2], AnyError> {
+    let both = || -> Result<[f64; 2], AnyError> { Ok([on_cpu(server)?, on_cpu("/proc/thread-self/schedstat")?]) };
+    let before = both()?;
+    for _ in 0..BATCH {
+        work()?;
+    }
+    let after = both()?;
+    Ok([0, 1].map(|side| (after[side] - before[side]) / BATCH as f64))
+}
+
+/// Seconds that a thread was on a processor.
+fn on_cpu(schedstat: &str) -> Result<f64, AnyError> {
+    let text = fs::read_to_string(schedstat)
+        .map_err(|error| format!("cannot read {schedstat}, which needs Linux: {error}"))?;
+    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
+    Ok(nanoseconds * 1e-9)
+}
+
+diesel::define_sql_function! { fn pg_backend_pid() -> Integer; }
+
+/// One that Diesel prepares once.
+struct Statement<'a>(&'a str);
+
+impl Query for Statement<'_> {
+    type SqlType = Integer;
+}
+
+impl RunQueryDsl<PgConnection> for Statement<'_> {}
+
+impl QueryId for Statement<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Statement<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(self.0);
+        Ok(())
+    }
+}
