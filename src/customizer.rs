@@ -24,8 +24,8 @@ use crate::{change, marker, protection};
 ///
 /// # Cost
 ///
-/// Three round trips for each new connection, and one to prepare the probe. One of them is a catalog load for the first
-/// connection of the process and change.
+/// Two round trips for each new connection, and one to prepare the probe; one more, a catalog load, for the first of the
+/// process and change.
 ///
 /// # Example
 ///

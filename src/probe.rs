@@ -1,5 +1,6 @@
-//! The question of every checkout: is this still the server my caches were filled from, and does it still call the
-//! same types by the same OIDs? One statement, one round trip, in place of the stock `SELECT 1`.
+//! The probe that says what there is: is this the server my caches were filled from, does it still call the same types by
+//! the same OIDs, and if not, who is it? One statement, so that no pooler can let two servers answer. Where the answer is
+//! most likely "the same", the [`question`](crate::question) comes first.
 
 use diesel::connection::CacheSize;
 use diesel::data_types::PgTimestamp;

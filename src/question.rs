@@ -101,7 +101,7 @@ const NOTHING_NEWER_OF_SEVERAL_END: &str =
 fn or_fail(condition: &str) -> String {
     format!(
         "/* diesel-postgres-hot-upgrade: probe */ SELECT CASE WHEN {condition} THEN '' ELSE \
-         pg_catalog.current_setting('diesel-postgres-hot-upgrade begins anew, for other types or another server') END"
+         pg_catalog.current_setting('diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server') END"
     )
 }
 

@@ -12,10 +12,12 @@ use crate::tracked::{self, Key};
 /// user-defined type of the database is watched.
 ///
 /// It is meant for databases with thousands of types, since a probe compares all that are watched, at about 0.5 µs each
-/// on the server. It also makes the probe cheaper where every named type exists: then nothing has to look for new ones,
-/// and creating tables and types costs nobody a second round trip. Call it once for each extension type, enum, domain and composite that the application binds, before
-/// the pool is built. What Diesel will ask the server for is had from the type itself: for an array, or a nullable type,
-/// it is that of its element, and a built-in type has nothing to watch.
+/// on the server. It also makes every probe cheaper while all that was named exists: then nothing has to look for new
+/// types, and creating tables and types costs nobody a second round trip.
+///
+/// Call it once for each extension type, enum, domain and composite that the application binds, before the pool is built.
+/// What Diesel will ask the server for is had from the type itself: for an array, or a nullable type, it is that of its
+/// element, and a built-in type has nothing to watch.
 ///
 /// A change of the *server* resets everything, whether it was named or not. A type that was not named loses two things:
 /// it is looked up by each connection for itself, and if it is created anew on the same server, connections that are
