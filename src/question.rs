@@ -42,7 +42,8 @@ struct Question<'a> {
 
 impl<'a> Question<'a> {
     fn about(watch: &'a Watch) -> Option<Self> {
-        if !watch.snapshot.server().is_identified() {
+        // One that holds nowhere any more has no start to compare, and an empty array would fail.
+        if !watch.snapshot.server().is_identified() || watch.holds.is_empty() {
             return None;
         }
         Some(Question {
@@ -212,6 +213,13 @@ mod tests {
         let mut unidentified = server(7, 1, 120_022);
         unidentified.started = None;
         assert_eq!(text(&watch(unidentified)), None, "its types that nobody watches may be another server's");
+    }
+
+    #[test]
+    fn what_holds_on_no_server_any_more_is_not_asked() {
+        let mut outdated = watch(server(7, 1, 120_022));
+        outdated.holds.clear();
+        assert_eq!(text(&outdated), None);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use crate::tracked::{self, Key};
 /// user-defined type of the database is watched.
 ///
 /// It is meant for databases with thousands of types, since a probe compares all that are watched, at about 0.5 µs each
-/// on the server. It also makes the probe cheaper where every named type exists: then nothing has to look for new ones,
-/// and creating tables and types costs nobody a second round trip. Call it once for each extension type, enum, domain and composite that the application binds, before
+/// on the server. It also makes the probe cheaper where every named type exists, those that are named with a schema in one
+/// that is not in the search path: then nothing has to look for new ones, and creating tables and types costs nobody a
+/// second round trip. Call it once for each extension type, enum, domain and composite that the application binds, before
 /// the pool is built. What Diesel will ask the server for is had from the type itself: for an array, or a nullable type,
 /// it is that of its element, and a built-in type has nothing to watch.
 ///
