@@ -1,13 +1,15 @@
 //! The probe with as little work for the server as it can be: a snapshot as constants, and an answer that is yes or no.
 //! Where it is no, or can't be had, the [`probe`](crate::probe) asks what it is then.
 
+use std::borrow::Cow;
+
 use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Oid, Text};
 
-use crate::horizon::Horizon;
+use crate::horizon::{Horizon, NEWEST_OID};
 use crate::server::{PgStart, Server};
 use crate::snapshot::Snapshot;
 use crate::state::is_broken;
@@ -70,12 +72,12 @@ impl<'a> Question<'a> {
     }
 
     /// SQL behind the array of OIDs: its element for the server that answers.
-    fn of_this_start(&self, settled_oids: &[u32]) -> [&str; 3] {
+    fn of_this_start(&self, settled_oids: &[u32]) -> Cow<'static, str> {
         if settled_oids.len() == 1 {
-            [")[1", "", NOTHING_NEWER_END]
-        } else {
-            [")[pg_catalog.array_position(ARRAY[", &self.starts, NOTHING_NEWER_OF_SEVERAL_END]
+            return ")[1]".into();
         }
+        let starts = &self.starts;
+        format!(")[pg_catalog.array_position(ARRAY[{starts}], pg_catalog.pg_postmaster_start_time())]").into()
     }
 }
 
@@ -89,14 +91,6 @@ const SHOWN: &str = "pg_catalog.concat(pg_catalog.current_database(), '";
 const SHOWN_END: &str = "'::pg_catalog.oid[]::pg_catalog.regtype[])";
 
 const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
-
-/// With `ORDER BY`, it has the same plan for every OID, so the server keeps it.
-const NOTHING_NEWER_THAN: &str = " AND (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>) (";
-
-const NOTHING_NEWER_END: &str = "] ORDER BY oid LIMIT 1) IS NULL";
-
-const NOTHING_NEWER_OF_SEVERAL_END: &str =
-    "], pg_catalog.pg_postmaster_start_time())] ORDER BY oid LIMIT 1) IS NULL";
 
 /// A cast that fails would be simpler, but anybody may have defined another one.
 fn or_fail(condition: &str) -> String {
@@ -129,11 +123,11 @@ impl QueryFragment<Pg> for Question<'_> {
         let Some(settled_oids) = &self.settled_oids else {
             return Ok(());
         };
-        out.push_sql(NOTHING_NEWER_THAN);
-        out.push_bind_param::<Array<Oid>, _>(settled_oids)?;
-        for sql in self.of_this_start(settled_oids) {
+        for sql in [" AND ", NEWEST_OID, EQUALS, "("] {
             out.push_sql(sql);
         }
+        out.push_bind_param::<Array<Oid>, _>(settled_oids)?;
+        out.push_sql(&self.of_this_start(settled_oids));
         Ok(())
     }
 }
