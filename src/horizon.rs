@@ -60,7 +60,7 @@ impl Horizon {
         Horizon { newest_oid, next_xid, settled: is_settled.then(Instant::now) }
     }
 
-    /// What [`Horizon::settled_oid`] is while nothing can be said: no type has it, and all are newer.
+    /// What [`Horizon::settled_oid`] is while nothing can be said: no type has it.
     pub(crate) const UNSETTLED: u32 = 0;
 
     /// While this is the largest OID there is, there is nothing new.
@@ -84,6 +84,10 @@ pub(crate) fn look(
     let (sighting, server) = look.get_result::<(SightingRow, Vec<String>)>(conn)?;
     Ok((sighting.into(), Server::from_fields(server)?))
 }
+
+/// A smaller one than was settled is something to look at as well: it is another database's, whose types nobody watches,
+/// if two of the same template have changed their names.
+pub(crate) const NEWEST_OID: &str = "(SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1)";
 
 /// The element of an array with one for each start, that belongs to the server that answers.
 pub(crate) fn push_element_of_this_start<'b>(

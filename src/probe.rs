@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
-use crate::horizon::{Horizon, push_element_of_this_start};
+use crate::horizon::{Horizon, NEWEST_OID, push_element_of_this_start};
 use crate::server::{self, Level, Server};
 use crate::watch::Watch;
 
@@ -155,10 +155,11 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
         // NULL anywhere is "not the same".
         out.push_sql(") IS NOT TRUE THEN ");
         out.push_sql(server::identity_fields(level));
-        // With `ORDER BY`, it has the same plan for every OID, so the server keeps it.
-        out.push_sql(" WHEN (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>) ");
+        out.push_sql(" WHEN (");
+        out.push_sql(NEWEST_OID);
+        out.push_sql(" OPERATOR(pg_catalog.=) ");
         push_element_of_this_start(out, &self.settled_oids, &self.starts, level)?;
-        out.push_sql(" ORDER BY oid LIMIT 1) IS NOT NULL THEN '{}'::pg_catalog.text[] END");
+        out.push_sql(") IS NOT TRUE THEN '{}'::pg_catalog.text[] END");
         Ok(())
     }
 }

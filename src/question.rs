@@ -1,14 +1,15 @@
 //! The probe with as little work for the server as it can be: a snapshot as constants, and an answer that is yes or no.
 //! Where it is no, or can't be had, the [`probe`](crate::probe) asks what it is then.
 
+use diesel::data_types::PgTimestamp;
 use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Oid, Text};
+use diesel::sql_types::{Array, Oid, Text, Timestamptz};
 
-use crate::horizon::Horizon;
-use crate::server::{PgStart, Server};
+use crate::horizon::{Horizon, push_element_of_this_start};
+use crate::server::{Level, PgStart, Server};
 use crate::snapshot::Snapshot;
 use crate::state::is_broken;
 use crate::watch::Watch;
@@ -19,7 +20,20 @@ use crate::watch::Watch;
 /// It does not look for types that are in nobody's watch. Where the server tells when it started, those can't be of
 /// another server; and where one of them moves, statements fail, and the transaction is healed. `None` elsewhere.
 pub(crate) fn text(watch: &Watch) -> Option<String> {
-    Question::about(watch)?.same().map(|same| or_fail(&same))
+    if !can_be_asked(watch) {
+        return None;
+    }
+    let hash = watch.snapshot.hashed_names()?;
+    let [before, after] = hash_function(watch.snapshot.server());
+    let oids = watch.snapshot.watched_oids_text();
+    let starts = joined(watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz));
+    // A cast that fails would be simpler than a setting that does not exist, but anybody may have defined another one.
+    Some(format!(
+        "/* diesel-postgres-hot-upgrade: probe */ SELECT CASE \
+         WHEN {START}{EQUALS}ANY (ARRAY[{starts}]) AND {before}{SHOWN}{oids}{SHOWN_END}{after}{EQUALS}'{hash}' \
+         THEN '' ELSE pg_catalog.current_setting(\
+         'diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server') END"
+    ))
 }
 
 /// Does `watch` hold, and was no table or type created since somebody last asked? One round trip, outside a transaction.
@@ -31,79 +45,44 @@ pub(crate) fn is_answered_yes(conn: &mut PgConnection, watch: &Watch) -> QueryRe
     question.execute(conn).map(|rows| rows == 1)
 }
 
-/// Of what makes it a text, nothing is anybody's but OIDs, numbers and a hash.
+/// One that holds nowhere any more has no start to compare.
+fn can_be_asked(watch: &Watch) -> bool {
+    watch.snapshot.server().is_identified() && !watch.holds.is_empty()
+}
+
+/// The OIDs are constants of its text, so a snapshot has a prepared statement of its own, or two: what else may change
+/// while the snapshot holds is a bind.
 struct Question<'a> {
-    /// When the servers started on which the snapshot holds.
-    starts: String,
     snapshot: &'a Snapshot,
-    /// One for each start. `None` where new types are of no interest.
+    /// When the servers started on which the snapshot holds, nearly always one.
+    starts: Vec<PgTimestamp>,
+    /// In the same order. `None` where new types are of no interest.
     settled_oids: Option<Vec<u32>>,
 }
 
 impl<'a> Question<'a> {
     fn about(watch: &'a Watch) -> Option<Self> {
-        if !watch.snapshot.server().is_identified() {
+        if !can_be_asked(watch) {
             return None;
         }
-        Some(Question {
-            starts: joined(watch.holds.iter().filter_map(|(started, _)| *started).map(timestamptz)),
-            snapshot: &watch.snapshot,
-            settled_oids: (!watch.snapshot.has_all_tracked())
-                .then(|| watch.holds.iter().map(|(_, horizon)| horizon.settled_oid()).collect()),
-        })
+        let (starts, settled_oids) = watch.by_start(Horizon::settled_oid);
+        let settled_oids = (!watch.snapshot.has_all_tracked()).then_some(settled_oids);
+        Some(Question { snapshot: &watch.snapshot, starts, settled_oids })
     }
 
     fn can_be_yes(&self) -> bool {
         self.settled_oids.as_ref().is_none_or(|oids| oids.iter().any(|oid| *oid != Horizon::UNSETTLED))
     }
-
-    /// SQL that is true where the snapshot holds. `None` where nobody knows the hash of its names.
-    fn same(&self) -> Option<String> {
-        let hash = self.snapshot.hashed_names()?;
-        let [before, after] = hash_function(self.snapshot.server());
-        let oids = self.snapshot.watched_oids_text();
-        Some(
-            [SAME_START, &self.starts, AND, before, SHOWN, oids, SHOWN_END, after, EQUALS, "'", hash, "'"]
-                .concat(),
-        )
-    }
-
-    /// SQL behind the array of OIDs: its element for the server that answers.
-    fn of_this_start(&self, settled_oids: &[u32]) -> [&str; 3] {
-        if settled_oids.len() == 1 {
-            [")[1", "", NOTHING_NEWER_END]
-        } else {
-            [")[pg_catalog.array_position(ARRAY[", &self.starts, NOTHING_NEWER_OF_SEVERAL_END]
-        }
-    }
 }
 
-const SAME_START: &str = "pg_catalog.pg_postmaster_start_time() OPERATOR(pg_catalog.=) ANY (ARRAY[";
+const START: &str = "pg_catalog.pg_postmaster_start_time()";
 
-const AND: &str = "]) AND ";
+const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
 
 /// Before and after the OIDs: what the server shows of its database and their types.
 const SHOWN: &str = "pg_catalog.concat(pg_catalog.current_database(), '";
 
 const SHOWN_END: &str = "'::pg_catalog.oid[]::pg_catalog.regtype[])";
-
-const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
-
-/// With `ORDER BY`, it has the same plan for every OID, so the server keeps it.
-const NOTHING_NEWER_THAN: &str = " AND (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>) (";
-
-const NOTHING_NEWER_END: &str = "] ORDER BY oid LIMIT 1) IS NULL";
-
-const NOTHING_NEWER_OF_SEVERAL_END: &str =
-    "], pg_catalog.pg_postmaster_start_time())] ORDER BY oid LIMIT 1) IS NULL";
-
-/// A cast that fails would be simpler, but anybody may have defined another one.
-fn or_fail(condition: &str) -> String {
-    format!(
-        "/* diesel-postgres-hot-upgrade: probe */ SELECT CASE WHEN {condition} THEN '' ELSE \
-         pg_catalog.current_setting('diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server') END"
-    )
-}
 
 impl Query for Question<'_> {
     type SqlType = diesel::sql_types::Integer;
@@ -121,19 +100,33 @@ impl QueryFragment<Pg> for Question<'_> {
     /// version: it must not fail on another one.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("/* diesel-postgres-hot-upgrade: probe */ SELECT 1 WHERE ");
-        for sql in [SAME_START, &self.starts, AND, SHOWN, self.snapshot.watched_oids_text(), SHOWN_END, EQUALS] {
+        out.push_sql(START);
+        out.push_sql(EQUALS);
+        if let [start] = &self.starts[..] {
+            out.push_bind_param::<Timestamptz, _>(start)?;
+        } else {
+            out.push_sql("ANY (");
+            out.push_bind_param::<Array<Timestamptz>, _>(&self.starts)?;
+            out.push_sql(")");
+        }
+        for sql in [" AND ", SHOWN, self.snapshot.watched_oids_text(), SHOWN_END, EQUALS] {
             out.push_sql(sql);
         }
         out.push_bind_param::<Text, _>(self.snapshot.shown())?;
         let Some(settled_oids) = &self.settled_oids else {
             return Ok(());
         };
-        out.push_sql(NOTHING_NEWER_THAN);
-        out.push_bind_param::<Array<Oid>, _>(settled_oids)?;
-        for sql in self.of_this_start(settled_oids) {
-            out.push_sql(sql);
-        }
-        Ok(())
+        let push_settled_oid = |out: &mut AstPass<'_, 'b, Pg>| match &settled_oids[..] {
+            [settled_oid] => out.push_bind_param::<Oid, _>(settled_oid),
+            _ => push_element_of_this_start(out, settled_oids, &self.starts, Level::Identified),
+        };
+        // With `ORDER BY`, it has the same plan for every OID, so the server keeps it; the condition spares it the
+        // smaller ones of that page.
+        out.push_sql(" AND (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>=) ");
+        push_settled_oid(&mut out)?;
+        out.push_sql(" ORDER BY oid DESC LIMIT 1)");
+        out.push_sql(EQUALS);
+        push_settled_oid(&mut out)
     }
 }
 
@@ -212,6 +205,13 @@ mod tests {
         let mut unidentified = server(7, 1, 120_022);
         unidentified.started = None;
         assert_eq!(text(&watch(unidentified)), None, "its types that nobody watches may be another server's");
+    }
+
+    #[test]
+    fn what_holds_on_no_server_any_more_is_not_asked() {
+        let mut outdated = watch(server(7, 1, 120_022));
+        outdated.holds.clear();
+        assert_eq!(text(&outdated), None);
     }
 
     #[test]

@@ -114,9 +114,11 @@ impl Snapshot {
     }
 }
 
-/// Does Diesel find a type by that key?
+/// Does Diesel find a type by that key, and does the way it is shown say so? One that is shown without its schema may
+/// have moved to another one of the search path, and the next of that name be created where it was.
 fn finds(types: &[PgType], (schema, name): &Key) -> bool {
-    let is_found_in = |ty: &PgType| schema.as_ref().map_or(ty.visible, |schema| *schema == ty.schema);
+    let is_found_in =
+        |ty: &PgType| schema.as_ref().map_or(ty.visible, |schema| *schema == ty.schema && !ty.visible);
     types.iter().any(|ty| ty.name == *name && is_found_in(ty))
 }
 

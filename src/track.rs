@@ -12,8 +12,9 @@ use crate::tracked::{self, Key};
 /// user-defined type of the database is watched.
 ///
 /// It is meant for databases with thousands of types, since a probe compares all that are watched, at about 0.5 µs each
-/// on the server. It also makes every probe cheaper while all that was named exists: then nothing has to look for new
-/// types, and creating tables and types costs nobody a second round trip.
+/// on the server. It also makes every probe cheaper while all that was named exists, and what was named with a schema in
+/// one that is not in the search path: then nothing has to look for new types, and creating tables and types costs nobody
+/// a second round trip.
 ///
 /// Call it once for each extension type, enum, domain and composite that the application binds, before the pool is built.
 /// What Diesel will ask the server for is had from the type itself: for an array, or a nullable type, it is that of its
