@@ -1,13 +1,13 @@
 //! The connection customizer: asks for every new connection.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use diesel::pg::PgConnection;
 use diesel::r2d2::{CustomizeConnection, Error};
 
 use crate::oid_table::OID_TABLE;
 use crate::shield::shielded;
-use crate::synchronize::{Outcome, synchronize};
+use crate::synchronize::{Outcome, synchronize_new};
 use crate::watch::SnapshotId;
 use crate::{change, marker, protection};
 
@@ -71,13 +71,18 @@ impl HotUpgradeCustomizer {
         self
     }
 
+    /// The snapshot that the last new connection was filled from.
+    fn last(&self) -> MutexGuard<'_, Option<SnapshotId>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Existing connections notice a change by themselves. Where all of them died with the old server, it is a new
     /// one that does.
     fn compare_with_last(&self, conn: &mut PgConnection, outcome: &Outcome) {
         let Some(current) = marker::snapshot(conn) else {
             return;
         };
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).replace(current);
+        let last = self.last().replace(current);
         let Some(last) = last.filter(|last| *last != current && matches!(outcome, Outcome::Primed)) else {
             return;
         };
@@ -100,7 +105,8 @@ impl CustomizeConnection<PgConnection, Error> for HotUpgradeCustomizer {
                 inner.on_acquire(conn)?;
             }
             if self.enabled && protection::is_on() {
-                let outcome = synchronize(conn).map_err(Error::QueryError)?;
+                let last = *self.last();
+                let outcome = synchronize_new(conn, last).map_err(Error::QueryError)?;
                 self.compare_with_last(conn, &outcome);
             }
             Ok(())

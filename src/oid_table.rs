@@ -107,16 +107,6 @@ impl OidTable {
         self.read().find(server, refuted)
     }
 
-    /// The snapshot that was used last, of those that a server told everything for.
-    pub(crate) fn latest(&self) -> Option<Arc<Watch>> {
-        let state = self.read();
-        let entries = state.entries.values().filter(|entry| !entry.is_private() && !entry.is_outdated());
-        entries
-            .filter(|entry| entry.watch.snapshot.server().is_identified())
-            .max_by_key(|entry| entry.last_used.load(Ordering::Relaxed))
-            .map(|entry| Arc::clone(&entry.watch))
-    }
-
     /// As [`OidTable::find`]; where there is none, one caller loads and all others wait for it.
     pub(crate) fn find_or_claim(&self, server: &Server, refuted: &[SnapshotId]) -> Claim<'_> {
         let deadline = Instant::now() + LOAD_PATIENCE;

@@ -82,12 +82,21 @@ const MAX_CATCH_UPS: usize = 3;
 /// # }
 /// ```
 pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
-    synchronize_from(conn, First::Question)
+    synchronize_from(conn, First::Question, None)
 }
 
 /// As [`synchronize`], where the [`question`] was answered with no.
 pub(crate) fn synchronize_changed(conn: &mut PgConnection) -> QueryResult<Outcome> {
-    synchronize_from(conn, First::Probe)
+    synchronize_from(conn, First::Probe, None)
+}
+
+/// As [`synchronize`] for a new connection, which is most likely filled from the snapshot that the pool's last one was
+/// filled from.
+///
+/// Not from that of just any other connection: where another database or another search path looks the same, what
+/// changes later would be compared with that one.
+pub(crate) fn synchronize_new(conn: &mut PgConnection, last: Option<SnapshotId>) -> QueryResult<Outcome> {
+    synchronize_from(conn, First::Question, last)
 }
 
 /// What a connection is asked first.
@@ -99,11 +108,11 @@ enum First {
     Probe,
 }
 
-fn synchronize_from(conn: &mut PgConnection, first: First) -> QueryResult<Outcome> {
+fn synchronize_from(conn: &mut PgConnection, first: First, likely: Option<SnapshotId>) -> QueryResult<Outcome> {
     if !protection::is_on() {
         return Ok(Outcome::Unchanged);
     }
-    let outcome = agree(conn, first);
+    let outcome = agree(conn, first, likely);
     match &outcome {
         Ok(_) if !is_in_transaction(conn) && marker::snapshot(conn).is_some() => verify::note(conn),
         Ok(Outcome::Unchanged) => {}
@@ -118,12 +127,11 @@ fn synchronize_from(conn: &mut PgConnection, first: First) -> QueryResult<Outcom
     outcome
 }
 
-fn agree(conn: &mut PgConnection, first: First) -> QueryResult<Outcome> {
+fn agree(conn: &mut PgConnection, first: First, likely: Option<SnapshotId>) -> QueryResult<Outcome> {
     let known = known_watch(conn);
-    // A connection of which nothing is known is most likely one more to a server that others have asked.
     let (asked_about, first) = match &known {
         Some(known) => (Some(Arc::clone(known)), first),
-        None => (OID_TABLE.latest(), First::Probe),
+        None => (likely.and_then(|id| OID_TABLE.get(id)).filter(|watch| watch.is_likely()), First::Probe),
     };
 
     let Asked { verdict, level, was_reset } = ask(conn, asked_about.as_deref(), first)?;

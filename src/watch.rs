@@ -37,6 +37,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Could it hold for a connection of which nothing is known? What it may ask the server is not known either.
+    pub(crate) fn is_likely(&self) -> bool {
+        !self.is_private && !self.holds.is_empty() && self.snapshot.server().is_identified()
+    }
+
     /// Is `server` one of those that the snapshot was seen on?
     pub(crate) fn holds_on(&self, server: &Server) -> bool {
         self.snapshot.server().looks_like(server) && self.horizon_on(server).is_some()
