@@ -12,8 +12,11 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, Pool};
 use diesel_postgres_hot_upgrade::{
     HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Outcome, on_change, stats, synchronize,
 };
-use fixture::{Through, Upgrade, start_time, take_in_turn, two_in_turn, write_and_read_back};
-use testbed::{Cluster, PgBouncerConfig};
+use fixture::{
+    RECREATE_ENUM, Through, Upgrade, count_titled, migrate, start_time, take_in_turn, two_in_turn,
+    write_and_read_back,
+};
+use testbed::{Cluster, PgBouncer, PgBouncerConfig};
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -281,6 +284,22 @@ fn a_change_is_heard_of_where_all_connections_died_with_the_old_server() {
     assert_eq!(stats().changes() - before.changes(), 1);
 }
 
+#[test]
+fn a_change_is_heard_of_also_where_a_session_with_another_path_sees_the_types_alike() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    upgrade.run_on(upgrade.old, "CREATE SCHEMA elsewhere").expect("a schema");
+    let url = upgrade.old.url(&upgrade.database);
+    let mut of_another_path = PgConnection::establish(&url).expect("a connection");
+    of_another_path.batch_execute("SET search_path = elsewhere, public").expect("a path");
+    synchronize(&mut of_another_path).expect("a first look");
+    let pool = pool(&url, 1);
+    let before = stats();
+    upgrade.run_on(upgrade.old, RECREATE_ENUM).expect("another enum of the same name");
+    assert_eq!(write_and_read_back(&mut pool.get().expect("a connection"), 1), Ok(()));
+    assert_eq!(stats().changes() - before.changes(), 1);
+}
+
 #[derive(Debug, Clone, Default)]
 struct CountAcquired(Arc<AtomicUsize>);
 
@@ -308,4 +327,31 @@ fn a_connection_that_was_reset_a_few_dozen_times_is_replaced() {
     }
     let acquired = acquired.0.load(Ordering::SeqCst);
     assert!((2..=4).contains(&acquired), "{acquired} connections for 80 switches");
+}
+
+#[test]
+fn restarts_leave_few_prepared_statements_behind() {
+    let _alone = alone();
+    let mut server = Cluster::start(12).expect("a server of this test's own");
+    server.create_database("restarted").expect("a database");
+    migrate(&server.url("restarted")).expect("migrations");
+    // The pool may replace its connection just when the server is away.
+    let extra = vec![("server_login_retry".to_owned(), "0.1".to_owned())];
+    let pgbouncer = PgBouncer::start(PgBouncerConfig { extra, ..PgBouncerConfig::default() }).expect("a pooler");
+    pgbouncer.route("restarted", &server.target("restarted")).expect("a route");
+    let pool = pool(&pgbouncer.url("restarted"), 1);
+    let before = stats();
+    let mut most = 0;
+    for _ in 0..70 {
+        for _ in 0..2 {
+            let found = count_titled(&mut pool.get().expect("a connection"), "no such title");
+            assert_eq!(found, Ok(0));
+        }
+        let clients = pgbouncer.show("CLIENTS").expect("its clients");
+        let counts = clients.iter().map(|client| client["prepared_statements"].parse().expect("a number"));
+        most = most.max(counts.max().unwrap_or(0));
+        server.restart().expect("a restart");
+    }
+    assert_eq!(stats().changes(), before.changes(), "a restart is no change");
+    assert!((4..64).contains(&most), "{most} prepared statements");
 }
