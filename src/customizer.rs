@@ -24,8 +24,8 @@ use crate::{change, marker, protection};
 ///
 /// # Cost
 ///
-/// Two round trips for each new connection, and one to prepare the probe; one more, a catalog load, for the first of the
-/// process and change.
+/// Two round trips for each new connection, and one to prepare the probe; one more for the first of the pool, which may be
+/// a catalog load, and after a change.
 ///
 /// # Example
 ///

@@ -43,10 +43,10 @@ const MAX_CATCH_UPS: usize = 3;
 ///
 /// One round trip where nothing changed. Two or three where a table or a type was created since somebody last asked, as
 /// long as transactions are open that were open then, and once a minute for the process, unless every type that was named
-/// to [`track`](crate::track) is there. Two for a new connection, three for the first of the process. After a change four,
-/// or five where a type was created, of which one reads the catalog for the first connection of the process. Inside a
-/// transaction each of them is wrapped in a savepoint, which costs two more. Preparing a statement is a round trip of its
-/// own, as for any query of Diesel's.
+/// to [`track`](crate::track) is there. Three for a new connection, two for those that a customizer fills after its first.
+/// After a change four, or five where a type was created, of which one reads the catalog for the first connection of the
+/// process. Inside a transaction each of them is wrapped in a savepoint, which costs two more. Preparing a statement is a
+/// round trip of its own, as for any query of Diesel's.
 ///
 /// Nothing, and always [`Outcome::Unchanged`], where `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 ///

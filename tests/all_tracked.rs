@@ -1,5 +1,6 @@
 //! Every type that is tracked exists, so nothing looks for new ones. What is tracked belongs to the process.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
@@ -100,4 +101,35 @@ fn who_notices_later_that_a_tracked_type_moved_asks_nothing_that_fails() {
     }
     let failures = failures.0.lock().expect("no panic holds it");
     assert!(failures.is_empty(), "{failures:?}");
+}
+
+#[derive(Debug, Clone, Default)]
+struct Statements(Arc<AtomicUsize>);
+
+impl Instrumentation for Statements {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn tables_of_others_cost_no_second_statement() {
+    let upgrade = upgrade();
+    let mut conn = connect(&upgrade, upgrade.old);
+    let mut other = connect(&upgrade, upgrade.old);
+    synchronize(&mut conn).expect("a first look");
+    let statements = Statements::default();
+    conn.set_instrumentation(statements.clone());
+    let mut cost = |path: &str, table: &str| {
+        conn.batch_execute(&format!("SET search_path = {path}")).expect("a path");
+        synchronize(&mut conn).expect("another path");
+        let before = statements.0.load(Ordering::SeqCst);
+        other.batch_execute(&format!("CREATE TABLE {table} (id int)")).expect("a table");
+        synchronize(&mut conn).expect("an answer");
+        statements.0.load(Ordering::SeqCst) - before
+    };
+    assert_eq!(cost("public", "one_more"), 1);
+    assert!(cost("public, one", "another") > 1, "as documented, one of a schema in the path is looked for");
 }
