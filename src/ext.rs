@@ -43,9 +43,9 @@ pub trait HotUpgradeExt {
     ///
     /// # Cost
     ///
-    /// As many round trips as Diesel's own transaction, two, where nothing changed; the server does more in the first, as
-    /// much as for a checkout. After a change five or six more, once for each connection; two more for the first
-    /// transaction of the process on each server. A failed statement costs one to ask the server.
+    /// As many round trips as Diesel's own transaction, two, where nothing changed; the server does more in the first: it
+    /// plans the probe anew each time. After a change five or six more, once for each connection; one or two more for the
+    /// first transaction of the process on each server. A failed statement costs one to ask the server.
     ///
     /// Where something changed, the server's log has an `ERROR` for the message that was refused; the statement in it names
     /// this crate. Where the server does not tell when it started, each transaction costs four more.

@@ -177,7 +177,7 @@ fn warn_of_many(types: usize) {
     if !WARNED.swap(true, Ordering::Relaxed) {
         log::warn!(
             "a database has {types} user-defined types, and each checkout compares them all, which takes its server \
-             about {} µs: call `track` for those that the application binds",
+             some {} µs: call `track` for those that the application binds",
             types / 2
         );
     }

@@ -233,6 +233,7 @@ fn compare(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<
     match probe::ask(conn, watch, level)? {
         Answer::Same => return Ok(Verdict::Holds),
         Answer::Other(server) => return Ok(Verdict::Differs(server)),
+        Answer::Grown if watch.snapshot.has_all_tracked() => return Ok(Verdict::Holds),
         Answer::Grown => {}
     }
     let in_transaction = is_in_transaction(conn);

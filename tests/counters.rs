@@ -16,7 +16,7 @@ use fixture::{
     RECREATE_ENUM, Through, Upgrade, count_titled, migrate, start_time, take_in_turn, two_in_turn,
     write_and_read_back,
 };
-use testbed::{Cluster, PgBouncer, PgBouncerConfig};
+use testbed::{Cluster, Forwarder, PgBouncer, PgBouncerConfig};
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -89,6 +89,38 @@ fn one_load_for_sixteen(config: PgBouncerConfig) {
     storm(&pool);
     assert_eq!(stats().catalog_loads(), after.catalog_loads());
     assert_eq!(stats().changes() - after.changes(), 1);
+}
+
+#[test]
+fn looks_cost_the_round_trips_that_the_documentation_says() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let forwarder = Forwarder::start(upgrade.pgbouncer.address()).expect("a forwarder");
+    let url = format!("postgres://postgres@{}/{}", forwarder.address(), upgrade.database);
+    let mut conn = PgConnection::establish(&url).expect("a connection");
+    let mut cost = || {
+        let before = forwarder.round_trips();
+        synchronize(&mut conn).expect("a server");
+        forwarder.round_trips() - before
+    };
+    let mut settled = |expected: usize, what: &str| {
+        assert_eq!(cost(), expected, "{what}");
+        // Prepares the question, and waits for transactions that the server may have open by itself.
+        let steady = (0..20).map(|_| cost()).find(|trips| *trips == 1);
+        assert_eq!(steady, Some(1), "after {what}");
+    };
+    settled(3 + 1, "a new connection, and its first preparation");
+    settled(1, "nothing");
+    upgrade.run_on(upgrade.old, "CREATE TABLE one_more ()").expect("a table");
+    settled(3 + 1, "a table");
+    upgrade.run_on(upgrade.old, RECREATE_ENUM).expect("another enum of the same name");
+    settled(4, "another type");
+    upgrade.run_on(upgrade.old, "CREATE TYPE one_type_more AS ENUM ()").expect("a type");
+    settled(5 + 1, "one type more");
+    for (server, which) in [(upgrade.new, "another server"), (upgrade.old, "the one before")] {
+        upgrade.switch_to(server).expect("a switch");
+        settled(4 + 1, which);
+    }
 }
 
 #[test]

@@ -34,7 +34,9 @@ impl Goal {
         })
     }
 
+    /// Of a ratio as it is shown.
     pub(crate) fn verdict(self, ratio: f64) -> &'static str {
+        let ratio = if ratio < 0.1 { ratio } else { (ratio * 100.0).round() / 100.0 };
         match self {
             Goal::Ceiling(bound) | Goal::CeilingOr(bound, _) if ratio <= bound => "met",
             Goal::Floor(bound) if ratio >= bound => "met",

@@ -69,17 +69,17 @@ impl Subject {
     pub(crate) fn what(self) -> &'static str {
         match self {
             Subject::Checkout => "checkout, 20 types",
-            Subject::CheckoutUncached => "the same, statement cache disabled",
+            Subject::CheckoutUncached => "checkout, 20 types, statement cache disabled",
             Subject::Window => "checkout within `AtMostEvery`",
-            Subject::Transaction => "the same and a verified transaction of one insert",
+            Subject::Transaction => "checkout within `AtMostEvery` and a verified transaction of one insert",
             Subject::NewConnection => "new connection, first statement with 20 types",
             Subject::Recovery => "a pool of 64 after a switch, until all have answered",
             Subject::Threads => "64 threads, pool of 64: checkouts a second",
             Subject::Types => "checkout, 0 to 10,000 types",
             Subject::Memory => "memory of 10,000 types",
             Subject::Profile => "a checkout, piece by piece",
-            Subject::CheckoutTracked => "checkout, 20 types, each named to `track`",
-            Subject::CheckoutTrackedUncached => "the same, statement cache disabled",
+            Subject::CheckoutTracked => "checkout, 20 types named to `track`",
+            Subject::CheckoutTrackedUncached => "checkout, 20 types named to `track`, statement cache disabled",
         }
     }
 }

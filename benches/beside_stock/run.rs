@@ -41,13 +41,13 @@ pub(crate) fn run(options: &Options, progress: &Progress) -> Result<Report, AnyE
     let bench = Bench { servers: &servers, database: "twenty", plan: Plan::new(options.quick) };
     let mut report = Report::new(options, Machine::look(&servers)?);
     let jobs = options.jobs();
-    for (subject, network) in &jobs {
-        progress.step(&format!("{}, {network}", subject.what()));
-        measure(&bench, *subject, *network, &mut report)?;
-    }
     if has_switches(&jobs) {
         progress.step("counting what a switch costs");
         report.recovery = Some(recovery::count(&bench)?);
+    }
+    for (subject, network) in &jobs {
+        progress.step(&format!("{}, {network}", subject.what()));
+        measure(&bench, *subject, *network, &mut report)?;
     }
     if has_delays(&jobs) {
         progress.step("the forwarder's precision");

@@ -33,7 +33,9 @@ fn how(report: &Report) -> String {
     let length = if report.is_quick { " This was a short run, which says little." } else { "" };
     format!(
         "{path}, over the loopback interface or a network that takes so long in each direction. The two take turns, \
-         pair by pair; ratio and difference are medians over blocks of pairs.{length}"
+         pair by pair. The ratio is this crate's figure by stock's, the difference this crate's less stock's; each column is a \
+         median over blocks of pairs, of its own. A goal in parentheses is accepted where a profile explains the \
+         rest.{length}"
     )
 }
 
@@ -41,10 +43,10 @@ fn how(report: &Report) -> String {
 const STOCK: &str = "Stock is Diesel's `ConnectionManager`, which pings at each checkout, and `transaction`; its \
      connections look up each type themselves, and after a switch they are dropped and opened again.";
 
-const PROFILE: &str = "What a checkout costs beyond a ping is processor time: to print the names of the types, to look \
-     for newer ones, which `track` saves, and to wake up cold caches, which a batch does not show. Without Diesel's \
-     statement cache the server also plans all that each time. So 64 threads that only check out, on processors that \
-     client, pooler and server share, do it less often by as much: nobody waits for a lock there.";
+const PROFILE: &str = "Processor time is that of the server's process and of the application's thread, without a pooler, in \
+     batches. A checkout costs what it does beyond a ping because the server prints the names of the types, and looks for \
+     newer ones unless all are named to `track`. Where processors that client, pooler and server share do nothing but \
+     checkouts, their number falls by as much. Without Diesel's statement cache the server also plans all that each time.";
 
 fn recovery(counts: &Counts) -> String {
     format!(
