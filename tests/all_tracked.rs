@@ -1,6 +1,5 @@
 //! Every type that is tracked exists, so nothing looks for new ones. What is tracked belongs to the process.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
@@ -11,7 +10,7 @@ use diesel::prelude::*;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Bool, SqlType};
 use diesel_postgres_hot_upgrade::{Outcome, synchronize, track};
-use fixture::{RECREATE_ENUM, Upgrade};
+use fixture::{RECREATE_ENUM, Statements, Upgrade};
 use testbed::{Cluster, PgBouncerConfig};
 
 const CREATE: &str = "CREATE SCHEMA one; CREATE TYPE one.mood AS ENUM ('happy')";
@@ -103,17 +102,6 @@ fn who_notices_later_that_a_tracked_type_moved_asks_nothing_that_fails() {
     assert!(failures.is_empty(), "{failures:?}");
 }
 
-#[derive(Debug, Clone, Default)]
-struct Statements(Arc<AtomicUsize>);
-
-impl Instrumentation for Statements {
-    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
-
 #[test]
 fn tables_of_others_cost_no_second_statement() {
     let upgrade = upgrade();
@@ -125,10 +113,10 @@ fn tables_of_others_cost_no_second_statement() {
     let mut cost = |path: &str, table: &str| {
         conn.batch_execute(&format!("SET search_path = {path}")).expect("a path");
         synchronize(&mut conn).expect("another path");
-        let before = statements.0.load(Ordering::SeqCst);
+        let before = statements.count();
         other.batch_execute(&format!("CREATE TABLE {table} (id int)")).expect("a table");
         synchronize(&mut conn).expect("an answer");
-        statements.0.load(Ordering::SeqCst) - before
+        statements.count() - before
     };
     assert_eq!(cost("public", "one_more"), 1);
     assert!(cost("public, one", "another") > 1, "as documented, one of a schema in the path is looked for");

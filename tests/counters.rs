@@ -6,14 +6,14 @@ use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, Pool};
 use diesel_postgres_hot_upgrade::{
     HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Outcome, on_change, stats, synchronize,
 };
 use fixture::{
-    RECREATE_ENUM, Through, Upgrade, count_titled, migrate, start_time, take_in_turn, two_in_turn,
+    RECREATE_ENUM, Statements, Through, Upgrade, count_titled, migrate, start_time, take_in_turn, two_in_turn,
     write_and_read_back,
 };
 use testbed::{Cluster, Forwarder, PgBouncer, PgBouncerConfig};
@@ -189,17 +189,6 @@ fn a_load_balancer_that_alternates_between_two_servers_costs_one_catalog_load_fo
     one_load_for_each(Through::LoadBalancer);
 }
 
-#[derive(Debug, Clone, Default)]
-struct Statements(Arc<AtomicUsize>);
-
-impl Instrumentation for Statements {
-    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
-
 #[test]
 fn an_unchanged_server_costs_one_statement_a_checkout() {
     let _alone = alone();
@@ -217,7 +206,7 @@ fn an_unchanged_server_costs_one_statement_a_checkout() {
     }
     let after = stats();
     assert_eq!(after.probes() - before.probes(), 100);
-    assert_eq!(statements.0.load(Ordering::SeqCst), 100, "each probe is one statement, and nothing else is sent");
+    assert_eq!(statements.count(), 100, "each probe is one statement, and nothing else is sent");
     assert_eq!(after.catalog_loads(), before.catalog_loads());
     assert_eq!(after.resets(), before.resets());
 }
