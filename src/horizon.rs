@@ -85,9 +85,20 @@ pub(crate) fn look(
     Ok((sighting.into(), Server::from_fields(server)?))
 }
 
-/// A smaller one than was settled is something to look at as well: it is another database's, whose types nobody watches,
-/// if two of the same template have changed their names.
-pub(crate) const NEWEST_OID: &str = "(SELECT oid FROM pg_catalog.pg_type ORDER BY oid DESC LIMIT 1)";
+/// SQL that is true where the largest OID is the one that `push_oid` pushes. A smaller one is something to look at as
+/// well: it is another database's, whose types nobody watches, if two of the same template have changed their names.
+///
+/// With `ORDER BY`, it has the same plan for every OID, so the server keeps it; the condition spares it the smaller ones of
+/// that page.
+pub(crate) fn push_is_newest_oid<'b>(
+    out: &mut AstPass<'_, 'b, Pg>,
+    push_oid: impl Fn(&mut AstPass<'_, 'b, Pg>) -> QueryResult<()>,
+) -> QueryResult<()> {
+    out.push_sql("(SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>=) ");
+    push_oid(out)?;
+    out.push_sql(" ORDER BY oid DESC LIMIT 1) OPERATOR(pg_catalog.=) ");
+    push_oid(out)
+}
 
 /// The element of an array with one for each start, that belongs to the server that answers.
 pub(crate) fn push_element_of_this_start<'b>(

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
-use crate::horizon::{Horizon, NEWEST_OID, push_element_of_this_start};
+use crate::horizon::{Horizon, push_element_of_this_start, push_is_newest_oid};
 use crate::server::{self, Level, Server};
 use crate::watch::Watch;
 
@@ -156,9 +156,7 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
         out.push_sql(") IS NOT TRUE THEN ");
         out.push_sql(server::identity_fields(level));
         out.push_sql(" WHEN (");
-        out.push_sql(NEWEST_OID);
-        out.push_sql(" OPERATOR(pg_catalog.=) ");
-        push_element_of_this_start(out, &self.settled_oids, &self.starts, level)?;
+        push_is_newest_oid(out, |out| push_element_of_this_start(out, &self.settled_oids, &self.starts, level))?;
         out.push_sql(") IS NOT TRUE THEN '{}'::pg_catalog.text[] END");
         Ok(())
     }

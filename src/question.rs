@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Oid, Text, Timestamptz};
 
-use crate::horizon::{Horizon, push_element_of_this_start};
+use crate::horizon::{Horizon, push_element_of_this_start, push_is_newest_oid};
 use crate::server::{Level, PgStart, Server};
 use crate::snapshot::Snapshot;
 use crate::state::is_broken;
@@ -116,17 +116,11 @@ impl QueryFragment<Pg> for Question<'_> {
         let Some(settled_oids) = &self.settled_oids else {
             return Ok(());
         };
-        let push_settled_oid = |out: &mut AstPass<'_, 'b, Pg>| match &settled_oids[..] {
+        out.push_sql(" AND ");
+        push_is_newest_oid(&mut out, |out| match &settled_oids[..] {
             [settled_oid] => out.push_bind_param::<Oid, _>(settled_oid),
             _ => push_element_of_this_start(out, settled_oids, &self.starts, Level::Identified),
-        };
-        // With `ORDER BY`, it has the same plan for every OID, so the server keeps it; the condition spares it the
-        // smaller ones of that page.
-        out.push_sql(" AND (SELECT oid FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>=) ");
-        push_settled_oid(&mut out)?;
-        out.push_sql(" ORDER BY oid DESC LIMIT 1)");
-        out.push_sql(EQUALS);
-        push_settled_oid(&mut out)
+        })
     }
 }
 
