@@ -1,4 +1,5 @@
-//! Every type that is tracked exists, so nothing looks for new ones. What is tracked belongs to the process.
+//! Every tracked type exists, so new ones are not searched for. A program of its own, since `track` narrows what the
+//! whole process watches, and no test in here may track a type that is missing.
 
 use std::sync::{Arc, Mutex, Once};
 

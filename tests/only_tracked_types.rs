@@ -1,4 +1,5 @@
-//! What is tracked belongs to the process: one test at a time, in a process of its own.
+//! Only tracked types are watched. A program of its own with one test, since `track` narrows what the whole process
+//! watches, and the test begins before the first call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

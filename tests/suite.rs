@@ -1,6 +1,8 @@
-//! Scenarios on real servers, all at once: nothing in here depends on what the process has counted or tracks. Where a
-//! server or a type changes, the stock `ConnectionManager` is the control that must fail.
+//! Scenarios on real servers, in parallel: no test in here calls `track` or relies on what the process has counted. The
+//! log backend belongs to the process too; they share one (`support::events`). Where a server or a type changes, the
+//! stock `ConnectionManager` is the control that must fail.
 
+mod permissions;
 mod pool;
 mod same_server;
 mod support;

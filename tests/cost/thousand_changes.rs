@@ -1,4 +1,4 @@
-//! A thousand changes in a row. Alone in its process, whose memory it measures.
+//! A thousand changes in a row: what is left on the server, in PgBouncer and in memory.
 
 use std::fs;
 
@@ -110,6 +110,7 @@ fn resident_kib() -> u64 {
 
 #[test]
 fn a_thousand_changes_leave_few_statements_behind_and_no_memory() {
+    let _alone = crate::support::alone();
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
     let bystanders = format!(
         "DO $$ BEGIN FOR number IN 1..{BYSTANDERS} LOOP

@@ -2,4 +2,5 @@
 
 mod errors_and_panics;
 mod new_connections;
+mod turned_off;
 mod verify_at_most_every;

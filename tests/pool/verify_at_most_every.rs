@@ -8,9 +8,9 @@ use diesel::r2d2::Pool;
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize};
 use fixture::{Upgrade, write_and_read_back};
 
+use crate::support::documents::work;
 use crate::support::events::Counter;
 use crate::support::pools::{HotPool, builder, upgrade};
-use crate::transactions::server_or_type_changes::work;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

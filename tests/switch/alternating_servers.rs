@@ -9,8 +9,9 @@ use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
 use fixture::{Through, Upgrade, documents, take_in_turn, two_in_turn};
 use testbed::{Cluster, Forwarder, PgBouncerConfig};
 
+use crate::support::documents::work;
 use crate::support::pools::{HotPool, hot_pool};
-use crate::transactions::server_or_type_changes::{version, wait_until, work};
+use crate::support::server::{version, wait_until};
 
 /// PostgreSQL 10 and 12 behind one address of a PgBouncer.
 struct Alternating {

@@ -2,7 +2,9 @@
 
 mod alternating_servers;
 mod behind_pgbouncer;
+mod clone;
 mod every_kind_of_type;
+mod missing_extension;
 mod oid_collision;
 mod open_pool;
 mod other_database;

@@ -1,10 +1,8 @@
 //! The server is replaced behind PgBouncer while the pool stays open.
 
 use diesel::connection::CacheSize;
-use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::{Outcome, synchronize};
-use fixture::{Upgrade, migrate, migrate_in_order, write_and_read_back};
-use testbed::{Cluster, PgBouncer, PgBouncerConfig, Release};
+use fixture::{Upgrade, migrate_in_order};
+use testbed::{Cluster, PgBouncerConfig, Release};
 
 use crate::support::pools::{NOTHING_WRONG, hot_pool, stock_pool, upgrade, use_every_connection};
 
@@ -64,22 +62,4 @@ fn another_cluster_of_the_same_version_is_noticed() {
 
     assert_eq!(use_every_connection(&hot), NOTHING_WRONG);
     assert_eq!(use_every_connection(&stock).len(), 4, "the control");
-}
-
-#[test]
-fn a_restart_of_the_same_server_resets_nothing() {
-    let mut server = Cluster::start(12).expect("a server of this test's own");
-    server.create_database("app").expect("a database");
-    migrate(&server.url("app")).expect("migrations");
-    let pgbouncer = PgBouncer::start(PgBouncerConfig::default()).expect("a pooler");
-    pgbouncer.route("app", &server.target("app")).expect("a route");
-    let mut conn = PgConnection::establish(&pgbouncer.url("app")).expect("a connection");
-    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
-    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
-
-    server.restart().expect("a restart");
-
-    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
-    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
-    assert_eq!(write_and_read_back(&mut conn, 2), Ok(()));
 }

@@ -2,12 +2,11 @@
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
+use diesel_postgres_hot_upgrade::HotUpgradeExt;
 use fixture::{Upgrade, migrate_in_order};
 
-use crate::support::kinds::moods::{CREATE_MOODS, moods};
+use crate::support::documents::{connections, work};
 use crate::support::pools::{NOTHING_WRONG, hot_pool, stock_pool, upgrade, use_every_connection};
-use crate::transactions::server_or_type_changes::{connections, work};
 
 /// A second database on the old server, of another name, in which the same types have other OIDs.
 fn second_database(upgrade: &Upgrade) -> String {
@@ -69,36 +68,4 @@ fn two_databases_of_a_server_swap_their_names() {
     assert_eq!(held.hot_transaction(|conn| work(conn, 3)), Ok(()));
     assert_eq!(use_every_connection(&hot), NOTHING_WRONG);
     assert_eq!(use_every_connection(&stock).len(), 4, "the control");
-}
-
-/// Of a database that was created from a template, types have the OIDs that they have in the template.
-#[test]
-fn databases_of_one_template_take_the_name_in_turn() {
-    let upgrade = upgrade();
-    let [name, second, third] = ["", "_second", "_third"].map(|suffix| format!("{}{suffix}", upgrade.database));
-    let mut client = upgrade.old.client("postgres").expect("a connection");
-    let mut run = |sql: &str| client.batch_execute(sql).expect(sql);
-    run(&format!("CREATE DATABASE {second} TEMPLATE {name}"));
-    let on = |database: &str, sql: &str| {
-        upgrade.old.client(database).expect("a connection").batch_execute(sql).expect(sql);
-    };
-    on(&second, CREATE_MOODS);
-    run(&format!("CREATE DATABASE {third} TEMPLATE {second}"));
-    on(&third, &format!("DROP TABLE moods; DROP TYPE mood; {CREATE_MOODS}"));
-    on(&name, "CREATE TABLE larger_than_any_oid_of_the_others (id int8)");
-
-    let mut hot = PgConnection::establish(&upgrade.url()).expect("a connection");
-    let mut stock = PgConnection::establish(&upgrade.url()).expect("a connection");
-    for number in 1..4 {
-        synchronize(&mut hot).expect("nothing changes yet");
-        assert_eq!(work(&mut hot, number), Ok(()));
-    }
-    for (round, next) in [&second, &third].into_iter().enumerate() {
-        upgrade.pgbouncer.console(&format!("PAUSE {name}")).expect("no server connections");
-        run(&format!("ALTER DATABASE {name} RENAME TO {name}_{round}; ALTER DATABASE {next} RENAME TO {name}"));
-        upgrade.pgbouncer.console(&format!("RESUME {name}")).expect("the database is back");
-        synchronize(&mut hot).expect("an answer");
-        assert_eq!(moods(&mut hot), Ok(()), "{next}");
-        assert_eq!(moods(&mut stock).is_ok(), round == 0, "the control");
-    }
 }

@@ -9,9 +9,10 @@ use fixture::{RECREATE_ENUM, Through, migrate, start_time, take_in_turn, two_in_
 use log::Level;
 use testbed::{Cluster, Forwarder, PgBouncer};
 
+use crate::support::documents::work;
 use crate::support::events::{Counter, logged, record_log};
 use crate::support::pools::hot_pool;
-use crate::transactions::server_or_type_changes::{wait_until, work};
+use crate::support::server::wait_until;
 
 /// A server and a copy of it. (A copy that is no standby: it can be written to, which nobody notices here.)
 fn replicas(database: &str) -> [Cluster; 2] {

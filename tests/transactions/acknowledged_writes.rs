@@ -14,7 +14,7 @@ use fixture::{Document, Upgrade, insert, read_back};
 use testbed::{Cluster, PgBouncerConfig};
 
 use crate::support::pools::{hot_pool, stock_pool};
-use crate::transactions::server_or_type_changes::wait_until;
+use crate::support::server::wait_until;
 
 const WRITERS: u64 = 16;
 const SWITCHES: u32 = 50;

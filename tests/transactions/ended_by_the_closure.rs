@@ -5,11 +5,10 @@ use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::Error;
 use diesel_postgres_hot_upgrade::HotUpgradeExt;
-
-use crate::support::pools::upgrade;
-use crate::transactions::reported_outcome::{count, direct, insert_first};
-use crate::transactions::server_or_type_changes::{connections, work};
 use fixture::RECREATE_ENUM;
+
+use crate::support::documents::{connections, count, direct, insert_first, work};
+use crate::support::pools::upgrade;
 
 type End = fn(&mut PgConnection) -> QueryResult<()>;
 

@@ -3,41 +3,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel_postgres_hot_upgrade::HotUpgradeExt;
-use fixture::{Document, Upgrade, documents, insert, write_and_read_back};
+use fixture::{Upgrade, write_and_read_back};
 
+use crate::support::documents::{FIRST, connections, count, direct, fail_by_unique_key, insert_first, work};
 use crate::support::events::Counter;
 use crate::support::pools::upgrade;
-use crate::transactions::server_or_type_changes::{connections, work};
-
-const FIRST: u64 = 100;
-
-pub(crate) fn count(conn: &mut PgConnection) -> i64 {
-    documents::table.filter(documents::code.eq(code())).count().get_result(conn).expect("a count")
-}
-
-fn code() -> fixture::Code {
-    Document::numbered(FIRST).code
-}
-
-pub(crate) fn insert_first(conn: &mut PgConnection) -> QueryResult<()> {
-    insert(conn, &Document::numbered(FIRST))
-}
-
-/// Two connections that see the same server, past any pooler.
-pub(crate) fn direct() -> (Upgrade, PgConnection, PgConnection) {
-    let upgrade = upgrade();
-    let (hot, stock) = connections(&upgrade.old.url(&upgrade.database));
-    (upgrade, hot, stock)
-}
-
-fn fail_by_unique_key(conn: &mut PgConnection) -> QueryResult<usize> {
-    diesel::sql_query("INSERT INTO documents SELECT * FROM documents").execute(conn)
-}
 
 #[test]
 fn an_error_of_the_application_is_handed_on_and_never_retried() {
@@ -124,39 +98,6 @@ fn a_swallowed_error_of_a_type_that_was_created_anew_is_healed_too() {
         QueryResult::Ok(())
     });
     assert_eq!((result, attempts, count(&mut hot)), (Ok(()), 2, 1));
-}
-
-#[test]
-fn a_violated_constraint_in_a_tenants_schema_is_not_run_again() {
-    let upgrade = upgrade();
-    upgrade
-        .run_on(upgrade.old, "CREATE SCHEMA tenant; CREATE TYPE tenant.document_status AS ENUM ('draft')")
-        .expect("a tenant");
-    let (mut hot, _) = connections(&upgrade.url());
-    let path = "SET LOCAL search_path = tenant, public";
-    for _ in 0..2 {
-        let mut attempts = 0;
-        let result = hot.hot_transaction_with(
-            |builder| builder.before_probe(path),
-            |conn| {
-                attempts += 1;
-                fail_by_unique_key(conn)
-            },
-        );
-        assert!(matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))), "{result:?}");
-        assert_eq!(attempts, 1, "before the probe");
-
-        let mut attempts = 0;
-        let result = hot.hot_transaction(|conn| {
-            attempts += 1;
-            conn.batch_execute(path)?;
-            conn.batch_execute("CREATE TYPE of_its_own AS ENUM ('a')")?;
-            diesel_postgres_hot_upgrade::synchronize(conn)?;
-            fail_by_unique_key(conn)
-        });
-        assert!(matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))), "{result:?}");
-        assert_eq!(attempts, 1, "in the closure, with DDL of its own");
-    }
 }
 
 #[test]

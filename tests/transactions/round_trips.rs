@@ -7,25 +7,7 @@ use fixture::{Document, insert};
 use testbed::Forwarder;
 
 use crate::support::pools::upgrade;
-
-/// Round trips of one call of `work`, after it was called often enough to be in its steady state.
-pub(crate) fn round_trips(
-    forwarder: &Forwarder,
-    conn: &mut PgConnection,
-    work: impl Fn(&mut PgConnection) -> QueryResult<()>,
-) -> usize {
-    for _ in 0..3 {
-        work(conn).expect("it works");
-    }
-    let before = forwarder.round_trips();
-    work(conn).expect("it works");
-    forwarder.round_trips() - before
-}
-
-pub(crate) fn connect(upgrade: &fixture::Upgrade, forwarder: &Forwarder) -> PgConnection {
-    let url = format!("postgres://postgres@{}/{}", forwarder.address(), upgrade.database);
-    PgConnection::establish(&url).expect("a connection")
-}
+use crate::support::round_trips::{connect, round_trips};
 
 fn insert_one(conn: &mut PgConnection) -> QueryResult<()> {
     insert(conn, &Document::numbered(1))

@@ -1,36 +1,16 @@
 //! The server, or a type, changes at the worst moment of a transaction. The control is the stock `transaction`.
 
 use std::thread;
-use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
-use fixture::{Document, Upgrade, insert, read_back};
+use diesel_postgres_hot_upgrade::HotUpgradeExt;
+use fixture::{RECREATE_ENUM, Upgrade};
 use testbed::PgBouncerConfig;
 
-use crate::same_server::new_type::CREATE_TENANT;
+use crate::support::documents::{connections, work};
 use crate::support::pools::upgrade;
-use fixture::RECREATE_ENUM;
-
-/// What a transaction of the fixture does: write a document, and read it back.
-pub(crate) fn work(conn: &mut PgConnection, number: u64) -> QueryResult<()> {
-    let document = Document::numbered(number);
-    insert(conn, &document)?;
-    assert_eq!(read_back(conn, &document)?, [document], "a wrong answer");
-    Ok(())
-}
-
-/// A protected connection and a stock one, which have both used the fixture's types.
-pub(crate) fn connections(url: &str) -> (PgConnection, PgConnection) {
-    let mut hot = PgConnection::establish(url).expect("a connection");
-    let mut stock = PgConnection::establish(url).expect("a connection");
-    synchronize(&mut hot).expect("a first look");
-    hot.hot_transaction(|conn| work(conn, 1)).expect("nothing has changed yet");
-    stock.transaction(|conn| work(conn, 2)).expect("nothing has changed yet");
-    (hot, stock)
-}
+use crate::support::server::{version, wait_until};
 
 #[test]
 fn the_server_changes_between_checkout_and_begin() {
@@ -65,15 +45,6 @@ fn a_connection_nobody_asked_before_is_asked_by_its_first_transaction() {
     conn.transaction(|conn| work(conn, 1)).expect("nothing has changed yet");
     upgrade.switch_to(upgrade.new).expect("a switch");
     assert_eq!(conn.hot_transaction(|conn| work(conn, 2)), Ok(()));
-}
-
-/// Waits for a condition of another thread or process.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]
@@ -187,71 +158,6 @@ impl diesel::serialize::ToSql<LateKind, diesel::pg::Pg> for Kind {
 }
 
 #[test]
-fn options_hold_whichever_way_the_transaction_begins() {
-    let upgrade = upgrade();
-    let (mut hot, _) = connections(&upgrade.url());
-    for server in [upgrade.old, upgrade.new] {
-        upgrade.switch_to(server).expect("a switch");
-        for _ in 0..2 {
-            let isolation = hot.hot_transaction_with(
-                |builder| builder.serializable().read_only().deferrable(),
-                |conn| settings(conn, "transaction_isolation, transaction_read_only, transaction_deferrable"),
-            );
-            assert_eq!(isolation, Ok("serializable, on, on".to_owned()));
-            let others = hot.hot_transaction_with(
-                |builder| builder.repeatable_read().read_write().not_deferrable(),
-                |conn| settings(conn, "transaction_isolation, transaction_read_only, transaction_deferrable"),
-            );
-            assert_eq!(others, Ok("repeatable read, off, off".to_owned()));
-            let default = hot.hot_transaction_with(
-                |builder| builder.serializable().read_committed(),
-                |conn| settings(conn, "transaction_isolation"),
-            );
-            assert_eq!(default, Ok("read committed".to_owned()));
-        }
-    }
-    for server in [upgrade.old, upgrade.new] {
-        upgrade.switch_to(server).expect("a switch");
-        for _ in 0..2 {
-            let locked = hot.hot_transaction_with(
-                |builder| builder.before_probe(
-                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; LOCK TABLE documents; SET LOCAL lock_timeout = '77s'",
-                ),
-                |conn| {
-                    let number = i64::from(server.major()) as u64;
-                    insert(conn, &Document::numbered(number))?;
-                    settings(conn, "transaction_isolation, lock_timeout")
-                },
-            );
-            assert_eq!(locked, Ok("repeatable read, 77s".to_owned()));
-        }
-    }
-}
-
-/// The server that answers, such as `100023`.
-pub(crate) fn version(conn: &mut PgConnection) -> QueryResult<String> {
-    settings(conn, "server_version_num")
-}
-
-fn settings(conn: &mut PgConnection, names: &str) -> QueryResult<String> {
-    let settings: Vec<_> = names.split(", ").map(|name| format!("current_setting('{name}')")).collect();
-    let sql = format!("concat_ws(', ', {})", settings.join(", "));
-    diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(&sql)).get_result(conn)
-}
-
-#[test]
-fn what_fails_before_the_probe_is_reported_and_leaves_no_transaction_open() {
-    let upgrade = upgrade();
-    let (mut hot, _) = connections(&upgrade.url());
-    let result = hot.hot_transaction_with(
-        |builder| builder.before_probe("LOCK TABLE no_such_table"),
-        |_| -> QueryResult<()> { panic!("the closure must not run") },
-    );
-    assert!(result.expect_err("there is no such table").to_string().contains("no_such_table"));
-    assert_eq!(hot.hot_transaction(|conn| work(conn, 3)), Ok(()));
-}
-
-#[test]
 fn a_held_connection_survives_where_nobody_keeps_prepared_statements() {
     let config = PgBouncerConfig { max_prepared_statements: 0, ..PgBouncerConfig::default() };
     let upgrade = Upgrade::start(config).expect("two servers and a pooler");
@@ -262,29 +168,4 @@ fn a_held_connection_survives_where_nobody_keeps_prepared_statements() {
         upgrade.switch_to(server).expect("a switch");
         assert_eq!(hot.hot_transaction(|conn| work(conn, number + 10)), Ok(()));
     }
-}
-
-#[test]
-fn a_transaction_of_a_tenant_finds_the_tenants_types() {
-    let upgrade = upgrade();
-    upgrade.run_on(upgrade.old, CREATE_TENANT).expect("a tenant");
-    let (mut hot, mut stock) = connections(&upgrade.url());
-    let tenant = "SET LOCAL search_path = tenant, public";
-    for number in 3..6 {
-        let in_closure = hot.hot_transaction(|conn| {
-            conn.batch_execute(tenant)?;
-            synchronize(conn)?;
-            work(conn, number)
-        });
-        assert_eq!(in_closure, Ok(()));
-        assert_eq!(hot.hot_transaction(|conn| work(conn, number)), Ok(()), "and back");
-        let before_probe =
-            hot.hot_transaction_with(|builder| builder.before_probe(tenant), |conn| work(conn, number + 10));
-        assert_eq!(before_probe, Ok(()));
-    }
-    let control = stock.transaction(|conn| {
-        conn.batch_execute(tenant)?;
-        work(conn, 9)
-    });
-    control.expect_err("the control finds the tenant's type by itself");
 }

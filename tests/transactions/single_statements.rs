@@ -9,8 +9,8 @@ use diesel::sql_types::Text;
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
 use fixture::{Document, documents};
 
+use crate::support::documents::connections;
 use crate::support::pools::upgrade;
-use crate::transactions::server_or_type_changes::connections;
 
 fn of_code(number: u64) -> fixture::Code {
     Document::numbered(number).code

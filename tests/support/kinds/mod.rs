@@ -3,6 +3,7 @@
 pub(crate) mod list;
 pub(crate) mod moods;
 pub(crate) mod sql_types;
+pub(crate) mod uses;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
