@@ -8,8 +8,8 @@ use testbed::Cluster;
 
 use crate::support::diverging::connect;
 use crate::support::freshness::wait_until_stale;
-use crate::support::meaning::{Label, Verdict};
-use crate::support::ways::Ways;
+use crate::support::meaning::{Label, Verdict, is_wrong, plain};
+use crate::support::ways::{ALL, Client, Ways};
 
 /// A database of this name on a server that others use too, whose path begins with a schema that is still empty.
 fn database(name: &str) -> (String, PgConnection) {
@@ -22,36 +22,34 @@ fn database(name: &str) -> (String, PgConnection) {
         "CREATE SCHEMA early; CREATE TYPE known AS ENUM ('x'); ALTER DATABASE {name} SET search_path = early, public"
     );
     owner.batch_execute(&create).expect("a schema");
-    let url = format!("{url}?application_name=new_types");
-    (url.clone(), connect(&url))
+    let owner = connect(&url);
+    (url, owner)
 }
 
-/// `create` comes after the snapshot; the type is used; then `change` gives the name to another type.
+/// `create` comes after the snapshot; the type is used; then `change` gives the name to another type. Each way has its own
+/// database: what one finds out helps the others.
 fn is_found(name: &str, create: &str, change: &str, is_expected: fn(&Verdict) -> bool) {
-    let (url, mut owner) = database(name);
-    let mut ways = Ways::connect(&url);
-    owner.batch_execute(create).expect("types that are newer than the snapshot");
-    assert_eq!(ways.wrong::<Label>(), [""; 0], "before the change");
-    assert_eq!(ways.stock::<Label>(), Ok(()), "before the change");
+    for way in ALL {
+        let (url, mut owner) = database(&format!("{name}_{way:?}").to_lowercase());
+        let (mut client, mut stock) = (Client::connect(way, &url), connect(&url));
+        owner.batch_execute(create).expect("types that are newer than the snapshot");
+        assert_eq!(client.ask::<Label>(), Ok(()), "{way:?}, before the change");
+        assert_eq!(plain::<Label>(&mut stock), Ok(()), "{way:?}, before the change");
 
-    wait_until_stale();
-    owner.batch_execute(change).expect("another type of that name");
+        wait_until_stale();
+        owner.batch_execute(change).expect("another type of that name");
 
-    assert_eq!(ways.wrong::<Label>(), [""; 0], "after {change}");
-    let control = ways.stock::<Label>();
-    assert!(is_expected(&control), "the control: {control:?}");
-    assert_eq!(ways.wrong::<Label>(), [""; 0], "again after {change}");
+        assert_eq!(client.ask::<Label>(), Ok(()), "{way:?}, after the change");
+        let control = plain::<Label>(&mut stock);
+        assert!(is_expected(&control), "the control: {control:?}");
+        assert_eq!(client.ask::<Label>(), Ok(()), "{way:?}, again after the change");
 
-    // The new one is no different.
-    wait_until_stale();
-    owner
-        .batch_execute("ALTER TYPE label RENAME TO gone; CREATE TYPE public.label AS ENUM ('x')")
-        .expect("a third");
-    assert_eq!(ways.wrong::<Label>(), [""; 0], "after one more");
-}
-
-fn is_wrong(control: &Verdict) -> bool {
-    crate::support::meaning::is_wrong(control)
+        // The new one is newer than any snapshot, too.
+        wait_until_stale();
+        let once_more = "ALTER TYPE label RENAME TO gone; CREATE TYPE early.label AS ENUM ('x')";
+        owner.batch_execute(once_more).expect("a third");
+        assert_eq!(client.ask::<Label>(), Ok(()), "{way:?}, after one more change");
+    }
 }
 
 const CREATE: &str = "CREATE TYPE public.label AS ENUM ('x'); CREATE TYPE public.label_new AS ENUM ('x')";
@@ -99,12 +97,12 @@ fn a_type_that_was_looked_up_before_the_first_look_is_compared_too() {
     owner.batch_execute(CREATE).expect("types");
     let [mut conn, mut stock] = [connect(&url), connect(&url)];
     for conn in [&mut conn, &mut stock] {
-        assert_eq!(crate::support::meaning::plain::<Label>(conn), Ok(()));
+        assert_eq!(plain::<Label>(conn), Ok(()));
     }
     let replace = "ALTER TYPE label RENAME TO label_old; ALTER TYPE label_new RENAME TO label";
     owner.batch_execute(replace).expect("another type of that name");
     synchronize(&mut conn).expect("a first look");
-    assert_eq!(crate::support::meaning::plain::<Label>(&mut conn), Ok(()));
-    let control = crate::support::meaning::plain::<Label>(&mut stock);
+    assert_eq!(plain::<Label>(&mut conn), Ok(()));
+    let control = plain::<Label>(&mut stock);
     assert!(is_wrong(&control), "{control:?}");
 }

@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::r2d2::Pool;
 use diesel::sql_types::HasSqlType;
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, Verify, synchronize};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize};
 
 use crate::support::diverging::connect;
 use crate::support::meaning::{Named, Verdict, plain, verified};
@@ -26,27 +26,80 @@ pub(crate) fn pool(url: &str, verify: Verify) -> HotPool {
         .expect("a pool")
 }
 
-/// Each has its own connection: what heals one helps no other.
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Verified transactions on a connection that is in no pool.
+    Held,
+    /// Verified transactions, each after a checkout that asks nothing.
+    InAWindow,
+    /// Verified transactions, each after a checkout that asks.
+    Verified,
+    /// Plain statements, each after a checkout that asks.
+    Plain,
+}
+
+pub(crate) const ALL: [Way; 4] = [Way::Held, Way::InAWindow, Way::Verified, Way::Plain];
+
+/// Who uses a database in one way.
+pub(crate) struct Client {
+    way: Way,
+    connection: Connection,
+}
+
+enum Connection {
+    Own(Box<PgConnection>),
+    Pooled(HotPool),
+}
+
+impl Client {
+    /// Knows the server that answers.
+    pub(crate) fn connect(way: Way, url: &str) -> Self {
+        let connection = match way {
+            Way::Held => {
+                let mut conn = connect(url);
+                synchronize(&mut conn).expect("a first look");
+                Connection::Own(Box::new(conn))
+            }
+            Way::InAWindow => Connection::Pooled(pool(url, Verify::AtMostEvery(HOUR))),
+            Way::Verified | Way::Plain => Connection::Pooled(pool(url, Verify::EveryCheckout)),
+        };
+        let mut client = Client { way, connection };
+        // The first transaction may find out more than those that follow.
+        let begun = client.with(|conn| conn.hot_transaction(|_| QueryResult::Ok(())));
+        assert_eq!(begun, Ok(Ok(())));
+        client
+    }
+
+    pub(crate) fn ask<ST: Named>(&mut self) -> Verdict
+    where
+        Pg: HasSqlType<ST>,
+    {
+        let ask = if self.way == Way::Plain { plain::<ST> } else { verified::<ST> };
+        self.with(ask)?
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut PgConnection) -> T) -> Result<T, String> {
+        match &mut self.connection {
+            Connection::Own(conn) => Ok(work(conn)),
+            Connection::Pooled(pool) => {
+                let mut conn = pool.get().map_err(|error| format!("checkout: {error}"))?;
+                Ok(work(&mut conn))
+            }
+        }
+    }
+}
+
+/// All of them. Each has its own connection: what heals one helps no other.
 pub(crate) struct Ways {
-    held: PgConnection,
-    in_a_window: HotPool,
-    verified: HotPool,
-    plain: HotPool,
+    clients: [Client; 4],
     stock: PgConnection,
 }
 
 impl Ways {
     /// All of them know the server that answers.
     pub(crate) fn connect(url: &str) -> Self {
-        let mut held = connect(url);
-        synchronize(&mut held).expect("a first look");
-        Ways {
-            held,
-            in_a_window: pool(url, Verify::AtMostEvery(HOUR)),
-            verified: pool(url, Verify::EveryCheckout),
-            plain: pool(url, Verify::EveryCheckout),
-            stock: connect(url),
-        }
+        Ways { clients: ALL.map(|way| Client::connect(way, url)), stock: connect(url) }
     }
 
     /// What is wrong, each with the way in which it went wrong.
@@ -54,17 +107,11 @@ impl Ways {
     where
         Pg: HasSqlType<ST>,
     {
-        let on = |pool: &HotPool, ask: fn(&mut PgConnection) -> Verdict| {
-            let mut conn = pool.get().map_err(|error| format!("checkout: {error}"))?;
-            ask(&mut conn)
-        };
-        let verdicts = [
-            ("on a held connection", verified::<ST>(&mut self.held)),
-            ("within a window", on(&self.in_a_window, verified::<ST>)),
-            ("verified after a checkout", on(&self.verified, verified::<ST>)),
-            ("plain after a checkout", on(&self.plain, plain::<ST>)),
-        ];
-        let wrong = verdicts.into_iter().filter_map(|(way, verdict)| Some(format!("{way}: {}", verdict.err()?)));
+        let clients = self.clients.iter_mut();
+        let wrong = clients.filter_map(|client| {
+            let problem = client.ask::<ST>().err()?;
+            Some(format!("{:?}: {problem}", client.way))
+        });
         wrong.collect()
     }
 
