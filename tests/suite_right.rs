@@ -19,3 +19,11 @@ mod switch {
 mod same_server {
     mod new_types;
 }
+
+mod pool {
+    mod never_asked;
+}
+
+mod transactions {
+    mod tenants;
+}
