@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use diesel::sql_types::{Oid, Text};
 use diesel_postgres_hot_upgrade::synchronize;
-use testbed::Cluster;
+use testbed::{Cluster, PgBouncer, PgBouncerConfig};
 
 /// The database of these servers.
 pub(crate) const DATABASE: &str = "app";
@@ -56,6 +56,15 @@ pub(crate) fn copies<const COUNT: usize>() -> [Cluster; COUNT] {
     original.restart().expect("a restart");
     let servers: Vec<_> = std::iter::once(original).chain(copies).collect();
     servers.try_into().expect("as many as were made")
+}
+
+/// A pooler with one server connection, whose clients find a server soon after it is back.
+pub(crate) fn pooler(server: &Cluster) -> PgBouncer {
+    let extra = vec![("server_login_retry".to_owned(), "0.1".to_owned())];
+    let config = PgBouncerConfig { default_pool_size: 1, extra, ..PgBouncerConfig::default() };
+    let pgbouncer = PgBouncer::start(config).expect("a pooler");
+    pgbouncer.route(DATABASE, &server.target(DATABASE)).expect("a route");
+    pgbouncer
 }
 
 /// Lets the process know the servers.

@@ -7,22 +7,28 @@ use diesel::prelude::*;
 use diesel::r2d2::Pool;
 use diesel::sql_types::HasSqlType;
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize};
+use testbed::{Cluster, PgBouncer};
 
-use crate::support::diverging::connect;
-use crate::support::meaning::{Named, Verdict, plain, verified};
+use crate::support::diverging::{DATABASE, connect};
+use crate::support::meaning::{Label, Named, Verdict, is_wrong, plain, verified};
 
 pub(crate) type HotPool = Pool<HotUpgradeManager>;
 
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A pool of one connection, which waits rather than fails if the machine is busy.
-pub(crate) fn pool(url: &str, verify: Verify) -> HotPool {
+/// A pool of one connection.
+fn pool(url: &str, verify: Verify) -> HotPool {
+    pool_of(1, HotUpgradeManager::new(url).verify(verify))
+}
+
+/// A pool that waits rather than fails if the machine is busy.
+pub(crate) fn pool_of(size: u32, manager: HotUpgradeManager) -> HotPool {
     Pool::builder()
-        .max_size(1)
+        .max_size(size)
         .connection_timeout(Duration::from_secs(60))
         .connection_customizer(Box::new(HotUpgradeCustomizer::new()))
-        .build(HotUpgradeManager::new(url).verify(verify))
+        .build(manager)
         .expect("a pool")
 }
 
@@ -121,5 +127,19 @@ impl Ways {
         Pg: HasSqlType<ST>,
     {
         plain::<ST>(&mut self.stock)
+    }
+
+    /// Switches from one server to the next. Each time all ways are right, and the stock connection is wrong unless it is
+    /// back on the first.
+    pub(crate) fn visit(&mut self, pgbouncer: &PgBouncer, first: &Cluster, next: &[&Cluster]) {
+        assert_eq!(self.wrong::<Label>(), [""; 0], "before the switch");
+        assert_eq!(self.stock::<Label>(), Ok(()), "before the switch");
+        for (number, server) in next.iter().enumerate() {
+            pgbouncer.switch(DATABASE, &server.target(DATABASE)).expect("a switch");
+            let control = self.stock::<Label>();
+            assert_eq!(is_wrong(&control), server.address() != first.address(), "{control:?}");
+            assert_eq!(self.wrong::<Label>(), [""; 0], "after switch {number}");
+            assert_eq!(self.wrong::<Label>(), [""; 0], "again after switch {number}");
+        }
     }
 }

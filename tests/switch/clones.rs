@@ -2,34 +2,11 @@
 //! differs. The control is a stock connection, which answers wrongly without an error.
 
 use diesel::prelude::*;
-use testbed::{Cluster, PgBouncer, PgBouncerConfig};
+use testbed::Cluster;
 
-use crate::support::diverging::{DATABASE, Kind, connect, copies, diverge, diverge_with, know, session};
+use crate::support::diverging::{DATABASE, Kind, connect, copies, diverge, diverge_with, know, pooler, session};
 use crate::support::meaning::{Label, is_wrong};
 use crate::support::ways::Ways;
-
-/// A pooler with one server connection, whose clients find a server soon after it is back.
-pub(crate) fn pooler(server: &Cluster) -> PgBouncer {
-    let extra = vec![("server_login_retry".to_owned(), "0.1".to_owned())];
-    let config = PgBouncerConfig { default_pool_size: 1, extra, ..PgBouncerConfig::default() };
-    let pgbouncer = PgBouncer::start(config).expect("a pooler");
-    pgbouncer.route(DATABASE, &server.target(DATABASE)).expect("a route");
-    pgbouncer
-}
-
-/// Switches from one to the next. Each time all ways are right, and the stock connection is wrong unless it is back on
-/// the first.
-pub(crate) fn visit(pgbouncer: &PgBouncer, ways: &mut Ways, first: &Cluster, next: &[&Cluster]) {
-    assert_eq!(ways.wrong::<Label>(), [""; 0], "before the switch");
-    assert_eq!(ways.stock::<Label>(), Ok(()), "before the switch");
-    for (number, server) in next.iter().enumerate() {
-        pgbouncer.switch(DATABASE, &server.target(DATABASE)).expect("a switch");
-        let control = ways.stock::<Label>();
-        assert_eq!(is_wrong(&control), server.address() != first.address(), "{control:?}");
-        assert_eq!(ways.wrong::<Label>(), [""; 0], "after switch {number}");
-        assert_eq!(ways.wrong::<Label>(), [""; 0], "again after switch {number}");
-    }
-}
 
 fn copies_diverge(kind: Kind) {
     let [first, second] = copies();
@@ -37,7 +14,7 @@ fn copies_diverge(kind: Kind) {
     let pgbouncer = pooler(&first);
     let mut ways = Ways::connect(&pgbouncer.url(DATABASE));
     diverge(&mut [session(&first), session(&second)], kind);
-    visit(&pgbouncer, &mut ways, &first, &[&second, &first, &second]);
+    ways.visit(&pgbouncer, &first, &[&second, &first, &second]);
 }
 
 #[test]
@@ -63,7 +40,7 @@ fn a_temporary_type_has_the_oid_of_another_one_on_a_copy() {
         Kind::Enum,
         "CREATE TYPE pg_temp.label AS ENUM ('x')",
     );
-    visit(&pgbouncer, &mut ways, &first, &[&second]);
+    ways.visit(&pgbouncer, &first, &[&second]);
 }
 
 #[test]
@@ -74,7 +51,7 @@ fn three_copies_take_turns() {
     let pgbouncer = pooler(first);
     let mut ways = Ways::connect(&pgbouncer.url(DATABASE));
     diverge(&mut servers.each_ref().map(session), Kind::RowType);
-    visit(&pgbouncer, &mut ways, first, &[second, third, first, third, second]);
+    ways.visit(&pgbouncer, first, &[second, third, first, third, second]);
 }
 
 #[test]
@@ -83,7 +60,7 @@ fn copies_that_the_process_has_not_seen_before_diverge() {
     let pgbouncer = pooler(&first);
     let mut ways = Ways::connect(&pgbouncer.url(DATABASE));
     diverge(&mut [session(&first), session(&second)], Kind::RowType);
-    visit(&pgbouncer, &mut ways, &first, &[&second, &first]);
+    ways.visit(&pgbouncer, &first, &[&second, &first]);
 }
 
 #[test]

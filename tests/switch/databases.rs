@@ -7,10 +7,9 @@ use diesel::r2d2::{CustomizeConnection, Error};
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, Outcome, synchronize};
 use testbed::{Cluster, PgBouncer};
 
-use crate::support::diverging::{DATABASE, Kind, connect, original, session};
+use crate::support::diverging::{DATABASE, Kind, connect, original, pooler, session};
 use crate::support::meaning::{Label, is_wrong};
 use crate::support::ways::Ways;
-use crate::switch::clones::pooler;
 
 /// A server with the database, and with another one that was copied from it, in which `label` and `other` have changed
 /// their names. They are row types: all types that a snapshot knows agree.

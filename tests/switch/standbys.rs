@@ -3,10 +3,9 @@
 use diesel::connection::SimpleConnection;
 use testbed::Cluster;
 
-use crate::support::diverging::{DATABASE, Kind, diverge, know, original, session};
+use crate::support::diverging::{DATABASE, Kind, diverge, know, original, pooler, session};
 use crate::support::meaning::{Label, is_wrong};
 use crate::support::ways::Ways;
-use crate::switch::clones::{pooler, visit};
 
 /// A primary and a standby that follows it.
 fn with_standby() -> (Cluster, Cluster) {
@@ -35,7 +34,7 @@ fn a_copy_and_a_standby_of_that_copy_take_turns() {
     diverge(&mut [session(&first), session(&copy)], Kind::RowType);
     standby.catch_up_with(&copy).expect("a standby that follows");
 
-    visit(&pgbouncer, &mut ways, &first, &[&standby, &first, &copy, &standby, &first]);
+    ways.visit(&pgbouncer, &first, &[&standby, &first, &copy, &standby, &first]);
 }
 
 fn a_promoted_standby_diverges(with_restart: bool) {
@@ -49,7 +48,7 @@ fn a_promoted_standby_diverges(with_restart: bool) {
         know(&[&standby]);
     }
     diverge(&mut [session(&primary), session(&standby)], Kind::Enum);
-    visit(&pgbouncer, &mut ways, &primary, &[&standby, &primary, &standby]);
+    ways.visit(&pgbouncer, &primary, &[&standby, &primary, &standby]);
 }
 
 #[test]
