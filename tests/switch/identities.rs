@@ -107,8 +107,7 @@ fn interchangeable_replicas_take_turns(first: usize) {
     let servers = replicas();
     let [primary, same, other] = &servers;
     let pgbouncer = pooler(&servers[first]);
-    let manager = HotUpgradeManager::new(pgbouncer.url(DATABASE));
-    let manager = InterchangeableReplicas::interchangeable_replicas(manager, true);
+    let manager = HotUpgradeManager::new(pgbouncer.url(DATABASE)).interchangeable_replicas(true);
     let pool = pool_of(SIZE, manager);
     let mut stock = connect(&pgbouncer.url(DATABASE));
     assert_eq!(plain::<Label>(&mut stock), Ok(()));
