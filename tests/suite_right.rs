@@ -1,5 +1,5 @@
-//! Scenarios in which a name comes to mean another type without anybody noticing: on copies of a server, on one server,
-//! and within a transaction. The stock connection is the control that must fail.
+//! Scenarios in which a name comes to mean another type while nothing fails: on copies of a server, on one server, and
+//! within a transaction. The stock connection is the control that must be wrong.
 
 mod support {
     pub(crate) mod diverging;

@@ -1,5 +1,5 @@
-//! What is nobody's change is not reported as one, and what was looked up is not looked up again. The counters belong to
-//! the process: one test at a time.
+//! What moves no type is not reported, and what was looked up is not looked up again. The counters belong to the
+//! process: one test at a time.
 
 // Other programs use the rest.
 #[allow(dead_code, unused_imports)]

@@ -1,5 +1,5 @@
-//! A connection that this crate has not seen before its first statement failed: of a stock pool, say. The control is the
-//! same statement by stock Diesel.
+//! A connection that this crate has not seen before its first statement failed: of a stock pool, say. The control is
+//! the same statement by stock Diesel.
 
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};

@@ -71,7 +71,8 @@ fn tenants_come_and_go_unreported() {
     let create = (0..40).map(|number| {
         format!(
             "CREATE SCHEMA tenant_{number}; CREATE TYPE tenant_{number}.label AS ENUM ('x');
-             CREATE DOMAIN tenant_{number}.code AS text; CREATE TABLE tenant_{number}.labels (label tenant_{number}.label)"
+             CREATE DOMAIN tenant_{number}.code AS text;
+             CREATE TABLE tenant_{number}.labels (label tenant_{number}.label)"
         )
     });
     let drop = (0..40).map(|number| format!("DROP SCHEMA tenant_{number} CASCADE"));

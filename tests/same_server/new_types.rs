@@ -1,5 +1,5 @@
-//! Types of one server that are newer than the snapshot: used, and then no longer what their name means. The control is a
-//! stock connection, which goes on with the old one.
+//! Types of one server that are newer than the snapshot: used, and then no longer what their name means. The control is
+//! a stock connection, which goes on with the old one.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -26,8 +26,8 @@ fn database(name: &str) -> (String, PgConnection) {
     (url, owner)
 }
 
-/// `create` comes after the snapshot; the type is used; then `change` gives the name to another type. Each way has its own
-/// database: what one finds out helps the others.
+/// `create` comes after the snapshot; the type is used; then `change` gives the name to another type. Each way has its
+/// own database: what one finds out helps the others.
 fn is_found(name: &str, create: &str, change: &str, is_expected: fn(&Verdict) -> bool) {
     for way in ALL {
         let (url, mut owner) = database(&format!("{name}_{way:?}").to_lowercase());

@@ -1,5 +1,4 @@
-//! What this crate did and reported, counted. The counters, the observers and the log belong to the process: one test at a
-//! time.
+//! What this crate did and reported, counted. The counters and the log belong to the process: one test at a time.
 
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;

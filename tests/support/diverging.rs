@@ -123,7 +123,7 @@ fn create_at(conn: &mut PgConnection, create: &str, name: &str, wanted: u32) {
     panic!("{create}: the OID {wanted} is taken");
 }
 
-fn oid_of(conn: &mut PgConnection, name: &str) -> QueryResult<u32> {
+pub(crate) fn oid_of(conn: &mut PgConnection, name: &str) -> QueryResult<u32> {
     diesel::select(sql::<Oid>("to_regtype(").bind::<Text, _>(name).sql(")::oid")).get_result(conn)
 }
 

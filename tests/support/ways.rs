@@ -129,8 +129,8 @@ impl Ways {
         plain::<ST>(&mut self.stock)
     }
 
-    /// Switches from one server to the next. Each time all ways are right, and the stock connection is wrong unless it is
-    /// back on the first.
+    /// Switches from one server to the next. Each time all ways are right, and the stock connection is wrong unless it
+    /// is back on the first.
     pub(crate) fn visit(&mut self, pgbouncer: &PgBouncer, first: &Cluster, next: &[&Cluster]) {
         assert_eq!(self.wrong::<Label>(), [""; 0], "before the switch");
         assert_eq!(self.stock::<Label>(), Ok(()), "before the switch");

@@ -1,10 +1,14 @@
-//! Databases of one server that change their names, and servers of other majors that have the same types. The control is
-//! a stock connection.
+//! Databases of one server that change their names, and servers of other majors that have the same types. The control
+//! is a stock connection.
+
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::r2d2::{CustomizeConnection, Error};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, Outcome, synchronize};
+use diesel::r2d2::CustomizeConnection;
+use diesel::sql_types::Text;
+use diesel_postgres_hot_upgrade::{Change, HotUpgradeCustomizer, Outcome, synchronize};
 use testbed::{Cluster, PgBouncer};
 
 use crate::support::diverging::{DATABASE, Kind, connect, original, pooler, session};
@@ -30,10 +34,10 @@ fn administer(server: &Cluster, statements: &[&str]) {
     let mut conn = connect(&server.url("postgres"));
     for statement in statements {
         // A session that has just ended may still be counted.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while let Err(error) = conn.batch_execute(statement) {
             let is_in_use = error.to_string().contains("being accessed by other users");
-            assert!(is_in_use && std::time::Instant::now() < deadline, "{statement}: {error}");
+            assert!(is_in_use && Instant::now() < deadline, "{statement}: {error}");
         }
     }
 }
@@ -89,33 +93,24 @@ fn a_server_of_another_major_is_another_server_even_if_no_type_differs() {
     let pgbouncer = pooler(&servers[0]);
     let url = pgbouncer.url(DATABASE);
     let customizer = HotUpgradeCustomizer::new();
-    let majors = |change: &diesel_postgres_hot_upgrade::Change| {
-        [change.from(), change.to()].map(|server| server.version() / 10_000)
-    };
+    let majors = |change: &Change| [change.from(), change.to()].map(|server| server.version() / 10_000);
     let mut held = connect(&url);
     synchronize(&mut held).expect("a first look");
-    acquire(&customizer, &mut connect(&url)).expect("a new connection");
+    customizer.on_acquire(&mut connect(&url)).expect("a new connection");
     for (next, expected) in [(1, [17, 18]), (0, [18, 17])] {
-        let before = held_version(&mut held);
+        let before = version(&mut held);
         pgbouncer.switch(DATABASE, &servers[next].target(DATABASE)).expect("a switch");
         // A new connection, whose handshake the pooler answers from its cache, asks the server.
         let mut new = connect(&url);
-        acquire(&customizer, &mut new).expect("a new connection");
+        customizer.on_acquire(&mut new).expect("a new connection");
         assert!(matches!(synchronize(&mut new), Ok(Outcome::Unchanged)));
         let Ok(Outcome::Changed(change)) = synchronize(&mut held) else { panic!("the same server") };
         assert_eq!(majors(&change), expected);
         assert!(change.moved().is_empty() && change.missing().is_empty(), "{change}");
-        assert_ne!(held_version(&mut held), before, "the control: the server says so itself");
+        assert_ne!(version(&mut held), before, "the control: the server says so itself");
     }
 }
 
-fn acquire(customizer: &HotUpgradeCustomizer, conn: &mut PgConnection) -> Result<(), Error> {
-    customizer.on_acquire(conn)
-}
-
-fn held_version(conn: &mut PgConnection) -> String {
-    use diesel::dsl::sql;
-    use diesel::sql_types::Text;
-
-    diesel::select(sql::<Text>("current_setting('server_version_num')")).get_result(conn).expect("an answer")
+fn version(conn: &mut PgConnection) -> QueryResult<String> {
+    diesel::select(sql::<Text>("current_setting('server_version_num')")).get_result(conn)
 }

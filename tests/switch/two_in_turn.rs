@@ -1,5 +1,7 @@
-//! Two copies of one server that take turns behind one address. A plain statement lets Diesel look a type up on one, and
-//! the next transaction is on the other.
+//! Two copies of one server that take turns behind one address. A plain statement lets Diesel look a type up on one,
+//! and the next transaction is on the other.
+
+use std::collections::HashSet;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::Pg;
@@ -7,9 +9,9 @@ use diesel::prelude::*;
 use diesel::sql_types::HasSqlType;
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
 use fixture::{Through, start_time, take_in_turn, two_in_turn};
-use testbed::{Cluster, PgBouncer};
+use testbed::{Cluster, Forwarder, PgBouncer};
 
-use crate::support::diverging::{DATABASE, Kind, connect, copies, diverge, know, session};
+use crate::support::diverging::{DATABASE, Kind, connect, copies, diverge, know, oid_of, session};
 use crate::support::meaning::{Label, Named, Verdict, in_transaction, is_wrong, named_types, plain, verified};
 
 named_types! {
@@ -27,20 +29,20 @@ const NAMES: [&str; 6] = [First::NAME, Second::NAME, Third::NAME, Fourth::NAME, 
 /// Two servers on which each of the names is the row type of a table, whose OID is another table's on the other one.
 fn servers() -> [Cluster; 2] {
     let servers: [Cluster; 2] = copies();
-    let tables = |of: &str, others: &str| format!("CREATE TABLE {of} (); CREATE TABLE {others} ();");
-    let [first, second] = servers.each_ref().map(session);
-    for (mut conn, is_first) in [(first, true), (second, false)] {
-        for name in NAMES {
-            let other = format!("other_{name}");
-            let sql = if is_first { tables(name, &other) } else { tables(&other, name) };
-            conn.batch_execute(&sql).expect("tables");
-        }
+    let [mut first, mut second] = servers.each_ref().map(session);
+    for name in NAMES {
+        let other = format!("other_{name}");
+        // Both draw the same OIDs.
+        first.batch_execute(&format!("CREATE TABLE {name} (); CREATE TABLE {other} ()")).expect("tables");
+        second.batch_execute(&format!("CREATE TABLE {other} (); CREATE TABLE {name} ()")).expect("tables");
+        assert_eq!(oid_of(&mut first, name), oid_of(&mut second, &other));
+        assert_eq!(oid_of(&mut first, &other), oid_of(&mut second, name));
     }
-    diverge(&mut servers.each_ref().map(session), Kind::RowType);
+    diverge(&mut [first, second], Kind::RowType);
     servers
 }
 
-fn in_turn(servers: &[Cluster; 2], through: Through) -> (PgBouncer, Vec<testbed::Forwarder>) {
+fn in_turn(servers: &[Cluster; 2], through: Through) -> (PgBouncer, Vec<Forwarder>) {
     let pgbouncer = PgBouncer::start(two_in_turn()).expect("a pooler");
     let forwarders = take_in_turn(&pgbouncer, DATABASE, servers.each_ref(), through).expect("both servers");
     (pgbouncer, forwarders)
@@ -64,7 +66,7 @@ fn verified_transactions_are_right(through: Through) {
     let (pgbouncer, _forwarders) = in_turn(&servers, through);
     let mut conn = connect(&pgbouncer.url(DATABASE));
     synchronize(&mut conn).expect("a first look");
-    let mut starts = std::collections::HashSet::new();
+    let mut starts = HashSet::new();
     for round in 0..3 {
         for ask in
             [mixed::<First>, mixed::<Second>, mixed::<Third>, mixed::<Fourth>, mixed::<Fifth>, mixed::<Sixth>]

@@ -1,5 +1,6 @@
-//! A tenant's search path within a transaction. What follows in the same checkout has the session's path again, and binds
-//! the session's types: or an error says what to do instead. The control is a stock connection in the tenant's place.
+//! A tenant's search path within a transaction. What follows in the same checkout has the session's path again, and
+//! binds the session's types, or an error says what to do instead. The control is a stock connection in the tenant's
+//! place.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
