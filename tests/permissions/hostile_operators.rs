@@ -1,0 +1,184 @@
+//! A role that may create something in a schema of the search path makes operators, functions, types, casts and relations
+//! that fit the crate's statements better than the built-in ones. The application's role, a superuser, executes none.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::Citext;
+use diesel_postgres_hot_upgrade::track;
+use fixture::sql_types::DocumentStatus;
+use testbed::Cluster;
+
+use super::every_path::{AnyError, PAIRS, Setting};
+use super::server_log::{APPLICATION, DIESEL, executions};
+
+/// What the role may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It may create something in `public`: what the built-in operators take only after a cast is its own.
+    Public,
+    /// The same in a schema that stands before `pg_catalog` in the search path: everything is its own.
+    BeforeCatalog,
+}
+
+const CONTROL: &str = "/* control */ SELECT ";
+
+impl Place {
+    fn schema(self) -> &'static str {
+        match self {
+            Place::Public => "public",
+            Place::BeforeCatalog => "evil",
+        }
+    }
+
+    /// Lets the hostile role create what it may, and the application have its search path.
+    fn prepare(self, server: &Cluster, setting: &Setting) -> Result<(), AnyError> {
+        let database = &setting.upgrade.database;
+        let role = format!("mallory_{database}");
+        let mut sql = format!("{APPLICATION} CREATE ROLE {role} LOGIN;");
+        if self == Place::BeforeCatalog {
+            sql += &format!(
+                "CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC; GRANT USAGE, CREATE ON SCHEMA evil TO {role};
+                 ALTER DATABASE {database} SET search_path = evil, pg_catalog, public;"
+            );
+        } else if server.major() >= 15 {
+            sql += &format!("GRANT CREATE ON SCHEMA public TO {role};");
+        }
+        setting.upgrade.run_on(server, &sql)?;
+        let url = server.url(database).replace("postgres@", &format!("{role}@"));
+        let mut mallory = PgConnection::establish(&url)?;
+        mallory.batch_execute(&include_str!("hostile_objects.sql").replace("$schema", self.schema()))?;
+        Ok(())
+    }
+
+    /// Expressions that a careless statement could have, and what they execute.
+    fn controls(self) -> Vec<(&'static str, &'static str)> {
+        let mut controls = vec![
+            ("1::pg_catalog.oid > 1", "oid > integer"),
+            ("1::pg_catalog.oid <> 1", "oid <> integer"),
+            ("'a'::pg_catalog.name !~ 'b'", "name !~ name"),
+            ("ARRAY['a'::pg_catalog.text] || ARRAY['b'::pg_catalog.text]", "text[] || text[]"),
+            ("2::pg_catalog.float8 * 2", "double precision * integer"),
+            ("2::pg_catalog.numeric * 2", "numeric * integer"),
+            ("1::pg_catalog.oid IN (1)", "oid = integer"),
+            ("array_position(ARRAY[1::pg_catalog.oid], 1::pg_catalog.oid)", "array_position(oid[], oid)"),
+            ("concat('a'::pg_catalog.name, 'b'::pg_catalog.name)", "concat(name, name)"),
+            ("quote_ident('a'::pg_catalog.name)", "quote_ident(name)"),
+        ];
+        if self == Place::BeforeCatalog {
+            controls.extend([
+                ("1::pg_catalog.oid = 1::pg_catalog.oid", "oid = oid"),
+                ("now() - now()", "timestamp with time zone - timestamp with time zone"),
+                ("pg_type_is_visible(16::pg_catalog.oid)", "pg_type_is_visible(oid)"),
+                ("pg_postmaster_start_time()", "pg_postmaster_start_time()"),
+                ("(pg_control_system()).system_identifier", "pg_control_system("),
+                ("count(*) FROM pg_catalog.pg_class", "count(*)"),
+                ("1::oid", "the type oid"),
+                ("'a'::text", "the type text"),
+                ("typname FROM pg_type", "the relation pg_type"),
+            ]);
+        }
+        controls
+    }
+
+    /// The trap works.
+    fn control(self, server: &Cluster, setting: &Setting) -> Result<(), AnyError> {
+        let mut client = server.client(&setting.upgrade.database)?;
+        for (expression, _) in self.controls() {
+            client.batch_execute(&format!("{CONTROL}{expression}"))?;
+        }
+        let executed = executions(server, &setting.upgrade.database);
+        for (expression, wanted) in self.controls() {
+            let statement = format!("{CONTROL}{expression}");
+            let hit = executed
+                .iter()
+                .any(|one| one.statement == statement && one.what.starts_with(wanted) && one.by == "postgres");
+            assert!(hit, "{expression} should execute {wanted} on PostgreSQL {}", server.major());
+        }
+        Ok(())
+    }
+}
+
+/// What the crate's statements executed on either server, a line each.
+fn executed_by_the_crate(setting: &Setting) -> Vec<String> {
+    let mut found = BTreeMap::<_, (usize, String)>::new();
+    for server in [setting.upgrade.old, setting.upgrade.new] {
+        for one in executions(server, &setting.upgrade.database) {
+            let others = [APPLICATION, DIESEL, CONTROL];
+            if others.iter().any(|beginning| one.statement.starts_with(beginning)) {
+                continue;
+            }
+            let first = || (0, one.statement.chars().take(80).collect());
+            found.entry((server.major(), one.what, one.by)).or_insert_with(first).0 += 1;
+        }
+    }
+    let lines = found.into_iter().map(|((major, what, by), (times, statement))| {
+        format!("{what}, on PostgreSQL {major}, by {by}, {times} times, as in {statement}\n")
+    });
+    lines.collect()
+}
+
+fn nothing_is_executed(majors: [u32; 2], place: Place) {
+    let setting = Setting::start(majors);
+    for server in [setting.upgrade.old, setting.upgrade.new] {
+        place.prepare(server, &setting).expect("what an ordinary role may create");
+        place.control(server, &setting).expect("careless statements");
+    }
+    let went_through = setting.run();
+    let executed = executed_by_the_crate(&setting);
+    assert!(
+        executed.is_empty(),
+        "executed by statements of the crate, until {went_through:?}:\n{}",
+        executed.concat()
+    );
+    went_through.expect("every path");
+}
+
+#[test]
+fn nothing_in_public_is_executed_on_10_and_12() {
+    nothing_is_executed(PAIRS[0], Place::Public);
+}
+
+#[test]
+fn nothing_in_public_is_executed_on_14_and_18() {
+    nothing_is_executed(PAIRS[1], Place::Public);
+}
+
+#[test]
+fn nothing_before_pg_catalog_is_executed_on_10_and_12() {
+    nothing_is_executed(PAIRS[0], Place::BeforeCatalog);
+}
+
+#[test]
+fn nothing_before_pg_catalog_is_executed_on_14_and_18() {
+    nothing_is_executed(PAIRS[1], Place::BeforeCatalog);
+}
+
+const TRACKED: &str = "HOSTILE_OPERATORS_TRACKED";
+
+/// What is tracked belongs to a process: this test runs itself again, in a process that tracks.
+#[test]
+fn nothing_is_executed_where_types_are_tracked() {
+    if std::env::var_os(TRACKED).is_none() {
+        let (_, module) = module_path!().split_once("::").expect("a module of a test program");
+        let output = Command::new(std::env::current_exe().expect("this test's program"))
+            .args(["--exact", &format!("{module}::nothing_is_executed_where_types_are_tracked")])
+            .env(TRACKED, "yes")
+            .output()
+            .expect("another run");
+        let report = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && report.contains("1 passed"), "{report}{errors}");
+        return;
+    }
+    track::<Citext>();
+    track::<DocumentStatus>();
+    for majors in PAIRS {
+        for place in [Place::Public, Place::BeforeCatalog] {
+            nothing_is_executed(majors, place);
+        }
+    }
+}
