@@ -128,11 +128,15 @@ pub(crate) fn push_element_of_this_start<'b>(
 const TYPES: &str = "WITH types AS (\
      SELECT t.oid, t.typarray, n.nspname, t.typname, \
      coalesce(pg_catalog.pg_type_is_visible(t.oid), false) AS visible \
-     FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-     WHERE t.oid > 16383 AND n.nspname !~ '^pg_temp_' \
-     AND (t.typtype IN ('b', 'd', 'e', 'm', 'r') AND NOT (t.typelem <> 0 AND t.typlen = -1) \
-     OR t.typtype = 'c' AND EXISTS (\
-     SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))";
+     FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
+     WHERE t.oid OPERATOR(pg_catalog.>) 16383::pg_catalog.oid \
+     AND n.nspname OPERATOR(pg_catalog.!~) '^pg_temp_'::pg_catalog.text \
+     AND (t.typtype OPERATOR(pg_catalog.=) ANY ('{b,d,e,m,r}'::pg_catalog.\"char\"[]) \
+     AND NOT (t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+     AND t.typlen OPERATOR(pg_catalog.=) (-1)::pg_catalog.int2) \
+     OR t.typtype OPERATOR(pg_catalog.=) 'c'::pg_catalog.\"char\" AND EXISTS (\
+     SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) t.typrelid \
+     AND c.relkind OPERATOR(pg_catalog.=) 'c'::pg_catalog.\"char\"))";
 
 /// The CTE `types`, of which `narrow` may say more.
 pub(crate) fn push_types<'b>(
@@ -205,7 +209,7 @@ impl QueryFragment<Pg> for Look {
             out.push_sql(NO_NEXT_XID);
         } else {
             // Once for each growth: the looks that only wait for open transactions draw nothing.
-            out.push_sql("CASE WHEN (SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type) = ");
+            out.push_sql("CASE WHEN (SELECT pg_catalog.max(oid) FROM pg_catalog.pg_type) OPERATOR(pg_catalog.=) ");
             push_element_of_this_start(&mut out, &self.newest_oids, &self.starts, self.level)?;
             out.push_sql(" THEN ");
             out.push_sql(NO_NEXT_XID);

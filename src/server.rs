@@ -35,15 +35,16 @@ pub(crate) fn identity_fields(level: Level) -> &'static str {
                 ", pg_catalog.current_setting('server_version_num')",
                 ", pg_catalog.current_database()::pg_catalog.text",
                 ", pg_catalog.current_setting('quote_all_identifiers')",
-                "] || pg_catalog.current_schemas(true)::pg_catalog.text[]"
+                "] OPERATOR(pg_catalog.||) pg_catalog.current_schemas(true)::pg_catalog.text[]"
             )
         };
     }
     if level == Level::Identified {
         fields!(
             "(pg_catalog.pg_control_system()).system_identifier::pg_catalog.text",
-            "(extract(epoch FROM pg_catalog.pg_postmaster_start_time() - '2000-01-01 00:00+00'::pg_catalog.timestamptz)\
-             * 1000000)::pg_catalog.int8::pg_catalog.text"
+            "(pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time() \
+             OPERATOR(pg_catalog.-) '2000-01-01 00:00+00'::pg_catalog.timestamptz) \
+             OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8::pg_catalog.text"
         )
     } else {
         fields!("''", "''")

@@ -192,13 +192,15 @@ const TYPE_ARRAYS: &str = ", ARRAY(SELECT oid FROM types ORDER BY oid)\
 /// The rows are as of the statement's beginning, but `regtype` shows this moment: where a type was renamed or dropped
 /// in between, the two disagree.
 const CONSISTENT: &str = "ARRAY(SELECT oid FROM types ORDER BY oid)::pg_catalog.regtype[]::pg_catalog.text \
-     = ARRAY(SELECT CASE WHEN visible THEN '' ELSE pg_catalog.quote_ident(nspname) || '.' END \
-     || pg_catalog.quote_ident(typname) FROM types ORDER BY oid)::pg_catalog.text";
+     OPERATOR(pg_catalog.=) ARRAY(SELECT pg_catalog.concat(CASE WHEN visible THEN '' \
+     ELSE pg_catalog.concat(pg_catalog.quote_ident(nspname::pg_catalog.text), '.') END, \
+     pg_catalog.quote_ident(typname::pg_catalog.text)) FROM types ORDER BY oid)::pg_catalog.text";
 
 const NAMES: &str = "ARRAY(SELECT oid FROM types ORDER BY oid)::pg_catalog.regtype[]::pg_catalog.text";
 
 const NAMES_WITH_ARRAYS: &str = "(ARRAY(SELECT oid FROM types ORDER BY oid) \
-     || ARRAY(SELECT typarray FROM types WHERE typarray <> 0 ORDER BY oid))::pg_catalog.regtype[]::pg_catalog.text";
+     OPERATOR(pg_catalog.||) ARRAY(SELECT typarray FROM types \
+     WHERE typarray OPERATOR(pg_catalog.<>) 0::pg_catalog.oid ORDER BY oid))::pg_catalog.regtype[]::pg_catalog.text";
 
 struct Load {
     level: Level,
@@ -234,7 +236,7 @@ impl QueryFragment<Pg> for Load {
         out.push_sql("/* diesel-postgres-hot-upgrade: load */ ");
         push_types(&mut out, self.tracked.as_deref(), |out| {
             if self.level == Level::Identified {
-                out.push_sql(" AND pg_catalog.pg_postmaster_start_time() <> ALL (");
+                out.push_sql(" AND pg_catalog.pg_postmaster_start_time() OPERATOR(pg_catalog.<>) ALL (");
                 out.push_bind_param::<Array<Timestamptz>, _>(&self.other_starts)?;
                 out.push_sql(")");
             }
