@@ -2,18 +2,15 @@
 //! that fit the crate's statements better than the built-in ones. The application's role, a superuser, executes none.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::Citext;
-use diesel_postgres_hot_upgrade::track;
-use fixture::sql_types::DocumentStatus;
 use testbed::Cluster;
 
 use super::every_path::{AnyError, PAIRS, Setting};
 use super::server_log::{APPLICATION, DIESEL, executions};
+use super::tracking::tracking;
 
 /// What the role may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,28 +154,13 @@ fn nothing_before_pg_catalog_is_executed_on_14_and_18() {
     nothing_is_executed(PAIRS[1], Place::BeforeCatalog);
 }
 
-const TRACKED: &str = "HOSTILE_OPERATORS_TRACKED";
-
-/// What is tracked belongs to a process: this test runs itself again, in a process that tracks.
 #[test]
 fn nothing_is_executed_where_types_are_tracked() {
-    if std::env::var_os(TRACKED).is_none() {
-        let (_, module) = module_path!().split_once("::").expect("a module of a test program");
-        let output = Command::new(std::env::current_exe().expect("this test's program"))
-            .args(["--exact", &format!("{module}::nothing_is_executed_where_types_are_tracked")])
-            .env(TRACKED, "yes")
-            .output()
-            .expect("another run");
-        let report = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && report.contains("1 passed"), "{report}{errors}");
-        return;
-    }
-    track::<Citext>();
-    track::<DocumentStatus>();
-    for majors in PAIRS {
-        for place in [Place::Public, Place::BeforeCatalog] {
-            nothing_is_executed(majors, place);
+    tracking(module_path!(), "nothing_is_executed_where_types_are_tracked", || {
+        for majors in PAIRS {
+            for place in [Place::Public, Place::BeforeCatalog] {
+                nothing_is_executed(majors, place);
+            }
         }
-    }
+    });
 }
