@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
-use crate::change::{self, Change};
-use crate::oid_table::{Claim, OID_TABLE};
-use crate::probe::{self, Answer};
-use crate::server::{Level, Server};
-use crate::state::{is_broken, is_in_transaction, refresh};
-use crate::stats::COUNTERS;
-use crate::watch::{SnapshotId, Watch};
-use crate::{horizon, marker, prime, protection, question, reset, snapshot, verify};
+use crate::catalog::oid_table::{Claim, OID_TABLE};
+use crate::catalog::server::Server;
+use crate::catalog::watch::{SnapshotId, Watch};
+use crate::connection::transaction_state::{is_broken, is_in_transaction, refresh};
+use crate::connection::{caches, notes};
+use crate::environment;
+use crate::probe::compare::{self, Answer};
+use crate::probe::identity::Level;
+use crate::probe::{load, look, question};
+use crate::report::change::{self, Change};
+use crate::report::stats::COUNTERS;
 
 /// What [`synchronize`] found, and did.
 #[derive(Debug, Clone)]
@@ -109,17 +112,17 @@ enum First {
 }
 
 fn synchronize_from(conn: &mut PgConnection, first: First, likely: Option<SnapshotId>) -> QueryResult<Outcome> {
-    if !protection::is_on() {
+    if !environment::is_on() {
         return Ok(Outcome::Unchanged);
     }
     let outcome = agree(conn, first, likely);
     match &outcome {
-        Ok(_) if !is_in_transaction(conn) && marker::snapshot(conn).is_some() => verify::note(conn),
+        Ok(_) if !is_in_transaction(conn) && notes::snapshot(conn).is_some() => notes::set_verified(conn),
         Ok(Outcome::Unchanged) => {}
         // Inside a transaction, the caches may be right for it alone: a `SET LOCAL search_path`, for one.
-        Ok(_) => verify::forget(conn),
+        Ok(_) => notes::forget_verified(conn),
         Err(_) => {
-            verify::forget(conn);
+            notes::forget_verified(conn);
             // A pool, and whoever goes on, should know if the connection is lost.
             refresh(conn);
         }
@@ -147,12 +150,12 @@ fn agree(conn: &mut PgConnection, first: First, likely: Option<SnapshotId>) -> Q
     }
 
     if !was_reset {
-        guarded(conn, |conn| reset::reset(conn, level))?;
+        guarded(conn, |conn| caches::reset(conn, level))?;
     }
     let Some(found) = found else {
         return Ok(Outcome::Primed);
     };
-    prime::prime(conn, &found);
+    caches::prime(conn, &found);
     Ok(match known {
         Some(known) if !same_snapshot => Outcome::Changed(change::notice(&known, &found)),
         _ => Outcome::Primed,
@@ -162,7 +165,7 @@ fn agree(conn: &mut PgConnection, first: First, likely: Option<SnapshotId>) -> Q
 /// The watch that the connection was filled from. What a transaction saw of itself says nothing once it has ended:
 /// outside of one, it is unknown.
 pub(crate) fn known_watch(conn: &mut PgConnection) -> Option<Arc<Watch>> {
-    let watch = OID_TABLE.get(marker::snapshot(conn)?)?;
+    let watch = OID_TABLE.get(notes::snapshot(conn)?)?;
     (!watch.is_private || is_in_transaction(conn)).then_some(watch)
 }
 
@@ -196,23 +199,23 @@ fn ask(conn: &mut PgConnection, watch: Option<&Watch>, first: First) -> QueryRes
     let may_be_yes = first == First::Question && !is_in_transaction(conn);
     let answered = guarded(conn, |conn| match watch {
         Some(watch) if may_be_yes && question::is_answered_yes(conn, watch)? => Ok(Verdict::Holds),
-        Some(watch) => compare(conn, watch, level),
-        None => probe::identify(conn, level).map(Verdict::Differs),
+        Some(watch) => is_still(conn, watch, level),
+        None => compare::identify(conn, level).map(Verdict::Differs),
     });
     let error = match answered {
         Ok(verdict) => return Ok(Asked { verdict, level, was_reset: false }),
         Err(error) => error,
     };
     let emptied = guarded(conn, |conn| {
-        probe::ping(conn)?;
-        reset::reset(conn, Level::Mute)
+        compare::ping(conn)?;
+        caches::reset(conn, Level::Mute)
     });
     if emptied.is_err() {
         return Err(error);
     }
     log::debug!("a probe failed on a living connection, whose caches were emptied: {error}");
     for level in [Level::Identified, Level::Unidentified] {
-        match guarded(conn, |conn| probe::identify(conn, level)) {
+        match guarded(conn, |conn| compare::identify(conn, level)) {
             Ok(server) => {
                 if level == Level::Unidentified {
                     warn_that_identity_is_refused();
@@ -229,15 +232,15 @@ fn ask(conn: &mut PgConnection, watch: Option<&Watch>, first: First) -> QueryRes
 
 /// Does `watch` hold on the server that answers now? One round trip, and a second one where a type or a table was
 /// created since somebody last asked.
-fn compare(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Verdict> {
-    match probe::ask(conn, watch, level)? {
+fn is_still(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Verdict> {
+    match compare::ask(conn, watch, level)? {
         Answer::Same => return Ok(Verdict::Holds),
         Answer::Other(server) => return Ok(Verdict::Differs(server)),
         Answer::Grown if watch.snapshot.has_all_tracked() => return Ok(Verdict::Holds),
         Answer::Grown => {}
     }
     let in_transaction = is_in_transaction(conn);
-    let (sighting, server) = horizon::look(conn, watch, level, in_transaction)?;
+    let (sighting, server) = look::look(conn, watch, level, in_transaction)?;
     let known_types = i64::try_from(watch.snapshot.types().len()).unwrap_or(i64::MAX);
     // The probe has compared the names. Only the server can be another one by now.
     match watch.horizon_on(&server).filter(|_| watch.snapshot.server().is_same_database(&server)) {
@@ -276,7 +279,7 @@ fn look_up(
             Claim::Known(candidate) => candidate,
             Claim::Load(_permit) => {
                 let others = OID_TABLE.other_starts(&server);
-                match guarded(conn, |conn| snapshot::load(conn, level, in_transaction, &others)) {
+                match guarded(conn, |conn| load::load(conn, level, in_transaction, &others)) {
                     Ok(Some(loaded)) => {
                         return Ok(Some(OID_TABLE.insert(loaded.snapshot, loaded.horizon, loaded.is_own)));
                     }
@@ -289,7 +292,7 @@ fn look_up(
                 }
             }
         };
-        match guarded(conn, |conn| compare(conn, &candidate, level))? {
+        match guarded(conn, |conn| is_still(conn, &candidate, level))? {
             Verdict::Holds => return Ok(Some(candidate)),
             Verdict::Unknown => return Ok(None),
             Verdict::Differs(now) => {

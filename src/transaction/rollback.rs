@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
 use diesel::{PgConnection, QueryResult};
 
-use crate::state::status;
+use crate::connection::transaction_state::status;
 
 /// Rolls back whatever transaction the server has open. A connection on which that fails is marked broken.
 pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {

@@ -8,11 +8,11 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use crate::begin::{Begin, begin};
-use crate::heal::{Healed, heal};
-use crate::rollback::roll_back;
-use crate::state::{State, depth, is_broken, is_marked, mark, refresh, status};
-use crate::verify;
+use crate::connection::notes;
+use crate::connection::transaction_state::{State, depth, is_broken, is_marked, mark, refresh, status};
+use crate::transaction::begin::{Begin, begin};
+use crate::transaction::heal::{Healed, heal};
+use crate::transaction::rollback::roll_back;
 
 /// How often a closure may run again, after statements that failed because types changed.
 const MAX_RERUNS: usize = 2;
@@ -28,7 +28,7 @@ pub(crate) fn run<T, E: From<Error>>(
     let mut guard = PanicGuard { conn, is_armed: true };
     let result = run_until_over(guard.conn, how, closure);
     if result.is_err() {
-        verify::forget(guard.conn);
+        notes::forget_verified(guard.conn);
     }
     guard.is_armed = false;
     result
@@ -50,7 +50,7 @@ impl Drop for PanicGuard<'_> {
         if !matches!(rolled_back, Ok(Ok(()))) {
             status(self.conn).set_in_error();
         }
-        verify::forget(self.conn);
+        notes::forget_verified(self.conn);
     }
 }
 

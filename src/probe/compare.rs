@@ -9,9 +9,11 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{self, Array, Integer, Nullable, Oid, Timestamptz};
 
-use crate::horizon::{Horizon, push_element_of_this_start, push_is_newest_oid};
-use crate::server::{self, Level, Server};
-use crate::watch::Watch;
+use crate::catalog::horizon::Horizon;
+use crate::catalog::server::Server;
+use crate::catalog::watch::Watch;
+use crate::probe::identity::{self, Level};
+use crate::probe::look::{push_element_of_this_start, push_is_newest_oid};
 
 /// What a probe found out.
 #[derive(Debug)]
@@ -154,7 +156,7 @@ impl<const LEVEL: u8> Probe<'_, LEVEL> {
         out.push_bind_param::<sql_types::Text, _>(self.shown)?;
         // NULL anywhere is "not the same".
         out.push_sql(") IS NOT TRUE THEN ");
-        out.push_sql(server::identity_fields(level));
+        out.push_sql(identity::identity_fields(level));
         out.push_sql(" WHEN (");
         push_is_newest_oid(out, |out| push_element_of_this_start(out, &self.settled_oids, &self.starts, level))?;
         out.push_sql(") IS NOT TRUE THEN '{}'::pg_catalog.text[] END");

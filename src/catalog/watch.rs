@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use diesel::data_types::PgTimestamp;
 
-use crate::horizon::Horizon;
-use crate::server::{PgStart, Server};
-use crate::snapshot::Snapshot;
+use crate::catalog::horizon::Horizon;
+use crate::catalog::server::{PgStart, Server};
+use crate::catalog::snapshot::Snapshot;
 
 /// Names a snapshot. Never reused, so that a connection whose snapshot was dropped is *unknown*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,11 +2,12 @@
 //! step with what it describes, and the connection's type stays `PgConnection`.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
+use lazy_static::lazy_static;
 
-use crate::watch::SnapshotId;
+use crate::catalog::watch::SnapshotId;
 
 /// A name that no type can have: PostgreSQL allows no NUL byte in a name.
 const RESERVED_SCHEMA: &str = "\0diesel-postgres-hot-upgrade";
@@ -30,17 +31,33 @@ pub(crate) fn set_resets(conn: &mut PgConnection, resets: u32) {
     write(conn, "resets", (resets, 0));
 }
 
-/// When the connection was last asked whether its caches are right, and answered: since a moment that
-/// [`verify`](crate::verify) knows. `None` if it has to be asked again.
-pub(crate) fn verified(conn: &mut PgConnection) -> Option<Duration> {
+/// How long ago the connection was last asked whether its caches are right, and answered. `None` if it has to be asked
+/// again.
+pub(crate) fn since_verified(conn: &mut PgConnection) -> Option<Duration> {
     let (high, low) = read(conn, "verified")?;
     let nanoseconds = (u64::from(high) << 32 | u64::from(low)).checked_sub(1)?;
-    Some(Duration::from_nanos(nanoseconds))
+    Some(since_start().saturating_sub(Duration::from_nanos(nanoseconds)))
 }
 
-pub(crate) fn set_verified(conn: &mut PgConnection, at: Option<Duration>) {
-    let nanoseconds = at.map_or(0, |at| u64::try_from(at.as_nanos()).unwrap_or(u64::MAX).saturating_add(1));
+/// Notes that the connection was asked just now, and answered.
+pub(crate) fn set_verified(conn: &mut PgConnection) {
+    let nanoseconds = u64::try_from(since_start().as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
     write(conn, "verified", ((nanoseconds >> 32) as u32, nanoseconds as u32));
+}
+
+/// The next checkout asks again.
+pub(crate) fn forget_verified(conn: &mut PgConnection) {
+    if read(conn, "verified").is_some() {
+        write(conn, "verified", (0, 0));
+    }
+}
+
+/// An `Instant` can't be kept in the connection; the time since a first one can.
+fn since_start() -> Duration {
+    lazy_static! {
+        static ref START: Instant = Instant::now();
+    }
+    START.elapsed()
 }
 
 fn key(name: &'static str) -> PgMetadataCacheKey<'static> {

@@ -6,10 +6,12 @@ use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, Error};
 use r2d2::ManageConnection;
 
-use crate::shield::shielded;
-use crate::state::is_in_transaction;
+use crate::connection::notes;
+use crate::connection::transaction_state::is_in_transaction;
+use crate::environment;
+use crate::pool::panics::panics_caught;
+use crate::pool::verify::Verify;
 use crate::synchronize::synchronize;
-use crate::{Verify, marker, protection};
 
 /// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client: a
 /// connection that is given back is replaced after so many. Where the application uses a single one, the probe's among
@@ -106,7 +108,7 @@ where
     }
 
     fn is_enabled(&self) -> bool {
-        self.enabled && protection::is_on()
+        self.enabled && environment::is_on()
     }
 }
 
@@ -129,11 +131,11 @@ where
     type Error = Error;
 
     fn connect(&self) -> Result<PgConnection, Error> {
-        shielded("connecting", || self.inner.connect())
+        panics_caught("connecting", || self.inner.connect())
     }
 
     fn is_valid(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        shielded("checking a connection", || {
+        panics_caught("checking a connection", || {
             if !self.is_enabled() {
                 return self.inner.is_valid(conn);
             }
@@ -151,9 +153,9 @@ where
     fn has_broken(&self, conn: &mut PgConnection) -> bool {
         // A test transaction is left alone: its data would go with the connection.
         let is_worn = self.is_enabled()
-            && marker::resets(conn).is_some_and(|resets| resets >= MAX_RESETS)
+            && notes::resets(conn).is_some_and(|resets| resets >= MAX_RESETS)
             && !is_in_transaction(conn);
-        is_worn || shielded("inspecting a connection", || Ok(self.inner.has_broken(conn))).unwrap_or(true)
+        is_worn || panics_caught("inspecting a connection", || Ok(self.inner.has_broken(conn))).unwrap_or(true)
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{CustomizeConnection, Error};
 
-use crate::oid_table::OID_TABLE;
-use crate::shield::shielded;
+use crate::catalog::oid_table::OID_TABLE;
+use crate::catalog::watch::SnapshotId;
+use crate::connection::notes;
+use crate::environment;
+use crate::pool::panics::panics_caught;
+use crate::report::change;
 use crate::synchronize::{Outcome, synchronize_new};
-use crate::watch::SnapshotId;
-use crate::{change, marker, protection};
 
 /// An r2d2 customizer that fills a new connection's OID cache from the process-wide table, so that it makes no lookup
 /// of its own.
@@ -79,7 +81,7 @@ impl HotUpgradeCustomizer {
     /// Existing connections notice a change by themselves. Where all of them died with the old server, it is a new
     /// one that does.
     fn compare_with_last(&self, conn: &mut PgConnection, outcome: &Outcome) {
-        let Some(current) = marker::snapshot(conn) else {
+        let Some(current) = notes::snapshot(conn) else {
             return;
         };
         let last = self.last().replace(current);
@@ -100,11 +102,11 @@ impl Default for HotUpgradeCustomizer {
 
 impl CustomizeConnection<PgConnection, Error> for HotUpgradeCustomizer {
     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        shielded("customizing a new connection", || {
+        panics_caught("customizing a new connection", || {
             if let Some(inner) = &self.inner {
                 inner.on_acquire(conn)?;
             }
-            if self.enabled && protection::is_on() {
+            if self.enabled && environment::is_on() {
                 let last = *self.last();
                 let outcome = synchronize_new(conn, last).map_err(Error::QueryError)?;
                 self.compare_with_last(conn, &outcome);
@@ -115,8 +117,8 @@ impl CustomizeConnection<PgConnection, Error> for HotUpgradeCustomizer {
 
     fn on_release(&self, conn: PgConnection) {
         if let Some(inner) = &self.inner {
-            // An error here has nowhere to go but the log, where the shield puts it.
-            let _ = shielded("releasing a connection", || {
+            // An error here has nowhere to go but the log, which already has it.
+            let _ = panics_caught("releasing a connection", || {
                 inner.on_release(conn);
                 Ok(())
             });

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{QueryBuilder, QueryFragment};
 use diesel::result::Error;
 
-use crate::begin::Begin;
+use crate::transaction::begin::Begin;
 
 /// Options of a transaction: those of Diesel's [`TransactionBuilder`], and [what comes before the
 /// probe](HotTransactionBuilder::before_probe). See

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use lazy_static::lazy_static;
 
-use crate::server::Server;
-use crate::snapshot::{PgType, Snapshot};
-use crate::stats::COUNTERS;
-use crate::watch::{SnapshotId, Watch};
+use crate::catalog::server::Server;
+use crate::catalog::snapshot::{PgType, Snapshot};
+use crate::catalog::watch::{SnapshotId, Watch};
+use crate::report::stats::COUNTERS;
 
 /// A type's name, with the schema it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -285,10 +285,10 @@ impl Noticed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::horizon::Horizon;
-    use crate::horizon::tests::sighting;
-    use crate::oid_table::OidTable;
-    use crate::server::tests::server;
+    use crate::catalog::horizon::Horizon;
+    use crate::catalog::horizon::tests::sighting;
+    use crate::catalog::oid_table::OidTable;
+    use crate::catalog::server::tests::server;
 
     fn ty(name: &str, oid: u32) -> PgType {
         PgType { oid, array_oid: oid + 1, schema: "public".into(), name: name.into(), visible: true }

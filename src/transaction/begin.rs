@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use diesel::connection::AnsiTransactionManager;
 use diesel::prelude::*;
 
-use crate::question;
-use crate::rollback::roll_back;
-use crate::state::is_broken;
-use crate::stats::COUNTERS;
+use crate::connection::transaction_state::is_broken;
+use crate::probe::question;
+use crate::report::stats::COUNTERS;
 use crate::synchronize::{known_watch, synchronize, synchronize_changed};
+use crate::transaction::rollback::roll_back;
 
 /// How a transaction begins.
 #[derive(Debug)]

@@ -8,11 +8,14 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Oid, Text, Timestamptz};
 
-use crate::horizon::{Horizon, push_element_of_this_start, push_is_newest_oid};
-use crate::server::{Level, PgStart, Server};
-use crate::snapshot::Snapshot;
-use crate::state::is_broken;
-use crate::watch::Watch;
+use crate::catalog::horizon::Horizon;
+use crate::catalog::joined;
+use crate::catalog::server::{PgStart, Server};
+use crate::catalog::snapshot::Snapshot;
+use crate::catalog::watch::Watch;
+use crate::connection::transaction_state::is_broken;
+use crate::probe::identity::Level;
+use crate::probe::look::{push_element_of_this_start, push_is_newest_oid};
 
 /// For a message with other commands in it, which can have no binds: returns a row if `watch` holds, and fails
 /// otherwise, which is all that Diesel shows of such a message's result.
@@ -132,11 +135,6 @@ fn timestamptz(start: PgStart) -> String {
     format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
 }
 
-/// With commas in between.
-pub(crate) fn joined(numbers: impl Iterator<Item = impl ToString>) -> String {
-    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
-}
-
 /// Lets the server hash the names that it has to show, once for each snapshot, and outside a transaction, which a failure
 /// would abort. One round trip then. Where it does not hash, the question can't be asked as a text.
 pub(crate) fn learn_names(conn: &mut PgConnection, snapshot: &Snapshot) {
@@ -176,10 +174,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::horizon::Horizon;
-    use crate::horizon::tests::sighting;
-    use crate::server::tests::server;
-    use crate::watch::SnapshotId;
+    use crate::catalog::horizon::Horizon;
+    use crate::catalog::horizon::tests::sighting;
+    use crate::catalog::server::tests::server;
+    use crate::catalog::watch::SnapshotId;
 
     fn watch(server: Server) -> Watch {
         let hold = (server.started, Horizon::first(&sighting(20_000, 700, 700)));

@@ -9,9 +9,10 @@ use diesel::query_builder::{AsQuery, Query, QueryBuilder, QueryFragment, QueryId
 use diesel::query_dsl::CompatibleType;
 use diesel::result::Error;
 
-use crate::heal::{Healed, heal};
-use crate::state::{is_broken, is_in_transaction};
-use crate::{protection, verify};
+use crate::connection::notes;
+use crate::connection::transaction_state::{is_broken, is_in_transaction};
+use crate::environment;
+use crate::transaction::heal::{Healed, heal};
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the methods
 /// that Diesel has for it.
@@ -100,15 +101,15 @@ fn run<T, Q: QueryFragment<Pg>>(
     let Err(error) = &first else {
         return first;
     };
-    verify::forget(conn);
+    notes::forget_verified(conn);
     let had_no_effect = matches!(error, Error::DatabaseError(..)) && !is_broken(conn) && is_atomic(query);
-    let may_heal = had_no_effect && !is_in_transaction(conn) && protection::is_on();
+    let may_heal = had_no_effect && !is_in_transaction(conn) && environment::is_on();
     if !may_heal || heal(conn) == Healed::Nothing {
         return first;
     }
     let second = statement(conn, query);
     if second.is_err() {
-        verify::forget(conn);
+        notes::forget_verified(conn);
     }
     second
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use lazy_static::lazy_static;
 
-use crate::horizon::Horizon;
-use crate::server::{PgStart, Server};
-use crate::snapshot::Snapshot;
-use crate::watch::{SnapshotId, Watch};
+use crate::catalog::horizon::Horizon;
+use crate::catalog::server::{PgStart, Server};
+use crate::catalog::snapshot::Snapshot;
+use crate::catalog::watch::{SnapshotId, Watch};
 
 lazy_static! {
     /// One for the process, so that a change costs one catalog load and not one for each connection.
@@ -273,9 +273,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::horizon::tests::sighting;
-    use crate::server::tests::server;
-    use crate::snapshot::PgType;
+    use crate::catalog::horizon::tests::sighting;
+    use crate::catalog::server::tests::server;
+    use crate::catalog::snapshot::PgType;
 
     /// Equal to itself whenever it is asked for: settled by no moment.
     fn horizon() -> Horizon {

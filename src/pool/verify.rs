@@ -1,11 +1,10 @@
 //! How often a connection is asked.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::pg::PgConnection;
-use lazy_static::lazy_static;
 
-use crate::marker;
+use crate::connection::notes;
 
 /// How often a pool asks its connections whether their caches still belong to the server that answers.
 ///
@@ -53,29 +52,7 @@ impl Verify {
     pub(crate) fn is_satisfied(self, conn: &mut PgConnection) -> bool {
         match self {
             Verify::EveryCheckout => false,
-            Verify::AtMostEvery(window) => {
-                marker::verified(conn).is_some_and(|verified| since_start().saturating_sub(verified) < window)
-            }
+            Verify::AtMostEvery(window) => notes::since_verified(conn).is_some_and(|elapsed| elapsed < window),
         }
     }
-}
-
-/// Notes that the connection was asked just now, and answered.
-pub(crate) fn note(conn: &mut PgConnection) {
-    marker::set_verified(conn, Some(since_start()));
-}
-
-/// The next checkout asks again.
-pub(crate) fn forget(conn: &mut PgConnection) {
-    if marker::verified(conn).is_some() {
-        marker::set_verified(conn, None);
-    }
-}
-
-/// An `Instant` can't be kept in the connection; the time since a first one can.
-fn since_start() -> Duration {
-    lazy_static! {
-        static ref START: Instant = Instant::now();
-    }
-    START.elapsed()
 }

@@ -4,11 +4,13 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use crate::begin::Begin;
-use crate::query::HotQuery;
-use crate::state::is_in_transaction;
-use crate::transaction_builder::HotTransactionBuilder;
-use crate::{protection, transaction, verify};
+use crate::connection::notes;
+use crate::connection::transaction_state::is_in_transaction;
+use crate::environment;
+use crate::transaction::begin::Begin;
+use crate::transaction::builder::HotTransactionBuilder;
+use crate::transaction::query::HotQuery;
+use crate::transaction::run::run;
 
 /// Verified transactions and queries, on a [`PgConnection`] and so on one of a pool.
 ///
@@ -179,10 +181,10 @@ impl HotUpgradeExt for PgConnection {
         F: FnMut(&mut PgConnection) -> Result<T, E>,
         E: From<Error>,
     {
-        if is_in_transaction(self) || !protection::is_on() {
+        if is_in_transaction(self) || !environment::is_on() {
             return voiding(self, |conn| conn.transaction(closure));
         }
-        transaction::run(self, &Begin::PLAIN, closure)
+        run(self, &Begin::PLAIN, closure)
     }
 
     fn hot_transaction_with<T, E, B, F>(&mut self, options: B, closure: F) -> Result<T, E>
@@ -191,13 +193,13 @@ impl HotUpgradeExt for PgConnection {
         F: FnMut(&mut PgConnection) -> Result<T, E>,
         E: From<Error>,
     {
-        let is_stock = is_in_transaction(self) || !protection::is_on();
+        let is_stock = is_in_transaction(self) || !environment::is_on();
         if is_stock {
             return voiding(self, |conn| options(HotTransactionBuilder::new(conn)).run_stock(closure));
         }
         let options = options(HotTransactionBuilder::new(self));
         let how = options.build()?;
-        transaction::run(self, &how, closure)
+        run(self, &how, closure)
     }
 
     fn hot_query<Q>(&mut self, query: Q) -> HotQuery<'_, Q> {
@@ -207,5 +209,5 @@ impl HotUpgradeExt for PgConnection {
 
 /// After an error, the next checkout asks.
 fn voiding<T, E>(conn: &mut PgConnection, work: impl FnOnce(&mut PgConnection) -> Result<T, E>) -> Result<T, E> {
-    work(conn).inspect_err(|_| verify::forget(conn))
+    work(conn).inspect_err(|_| notes::forget_verified(conn))
 }

@@ -1,0 +1,4 @@
+//! What users are told.
+
+pub(crate) mod change;
+pub(crate) mod stats;
