@@ -173,14 +173,15 @@ impl Setting {
         let url = upgrade.url().replace("postgres@", &format!("{}@", self.clerk));
         let function = |name| format!("REVOKE EXECUTE ON FUNCTION pg_catalog.{name} FROM PUBLIC");
         let hashes = |server: &Cluster| if server.major() > 10 { "sha256(bytea)" } else { "md5(bytea)" };
-        for step in 0..5 {
+        for step in 0..6 {
             for server in self.both() {
                 match step {
                     0 => {}
                     1 => self.administer(server, &function(hashes(server)))?,
                     2 => self.administer(server, &function("pg_control_system()"))?,
                     3 => self.administer(server, &function("pg_postmaster_start_time()"))?,
-                    _ => self.administer(server, "REVOKE SELECT ON pg_catalog.pg_type FROM PUBLIC")?,
+                    4 => self.administer(server, "REVOKE SELECT ON pg_catalog.pg_type FROM PUBLIC")?,
+                    _ => self.administer(server, &function("current_schemas(boolean)"))?,
                 }
             }
             let pool = builder(1)

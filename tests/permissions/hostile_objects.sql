@@ -51,7 +51,8 @@ BEGIN
     FOR pair IN
         SELECT o.name AS operator, l.type AS left_type, r.type AS right_type
         FROM $schema.hostile_types l, $schema.hostile_types r, unnest(ARRAY[
-            '=', '<>', '<', '>', '<=', '>=', '!~', '~', '~*', '~~', '!~~', '||', '*', '-', '+', '/', '%', '@>', '<@', '&&'
+            '=', '<>', '<', '>', '<=', '>=', '!~', '~', '~*', '~~', '!~~', '||', '*', '-', '+', '/', '%', '@>', '<@',
+            '&&'
         ]) AS o(name)
         UNION ALL
         SELECT o.name, l.type, r.type
@@ -100,7 +101,8 @@ BEGIN
     FOR function IN
         SELECT p.oid, p.proname AS name, p.proretset OR p.prorettype = 'record'::regtype AS is_table, (
             SELECT string_agg(
-                CASE WHEN p.provariadic <> 0 AND i = p.pronargs THEN 'VARIADIC ' ELSE '' END || '$' || i, ', ' ORDER BY i
+                CASE WHEN p.provariadic <> 0 AND i = p.pronargs THEN 'VARIADIC ' ELSE '' END || '$' || i, ', '
+                ORDER BY i
             ) FROM generate_series(1, p.pronargs) i
         ) AS arguments
         FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace
@@ -120,14 +122,15 @@ BEGIN
             concat_ws(', ', 'NULL::' || one.type, 'NULL::' || other.type) AS nulls,
             CASE WHEN other.type IS NULL THEN '$1' ELSE '$1, $2' END AS passed_on
         FROM unnest(ARRAY[
-            'array_agg', 'array_append', 'array_cat', 'array_length', 'array_position', 'array_prepend', 'array_to_string',
-            'bool_and', 'bool_or', 'col_description', 'concat', 'concat_ws', 'convert_from', 'convert_to', 'count',
-            'current_setting', 'date_part', 'date_trunc', 'encode', 'format', 'format_type', 'hashtext', 'left', 'length',
-            'lower', 'max', 'md5', 'min', 'obj_description', 'pg_is_other_temp_schema', 'pg_relation_filepath',
-            'pg_type_is_visible', 'pg_typeof', 'pg_xact_commit_timestamp', 'quote_ident', 'quote_literal', 'set_config',
-            'sha256', 'starts_with', 'string_agg', 'strpos', 'sum', 'timezone', 'to_hex', 'to_regtype', 'to_timestamp',
-            'txid_snapshot_xmax', 'txid_snapshot_xmin', 'txid_status', 'unnest', 'age', 'has_function_privilege',
-            'has_table_privilege', 'oid', 'text', 'name', 'int4', 'int8', 'float8'
+            'age', 'array_agg', 'array_append', 'array_cat', 'array_length', 'array_position', 'array_prepend',
+            'array_to_string', 'bool_and', 'bool_or', 'col_description', 'concat', 'concat_ws', 'convert_from',
+            'convert_to', 'count', 'current_setting', 'date_part', 'date_trunc', 'encode', 'float8', 'format',
+            'format_type', 'has_function_privilege', 'has_table_privilege', 'hashtext', 'int4', 'int8', 'left',
+            'length',
+            'lower', 'max', 'md5', 'min', 'name', 'obj_description', 'oid', 'pg_is_other_temp_schema',
+            'pg_relation_filepath', 'pg_type_is_visible', 'pg_typeof', 'pg_xact_commit_timestamp', 'quote_ident',
+            'quote_literal', 'set_config', 'sha256', 'starts_with', 'string_agg', 'strpos', 'sum', 'text', 'timezone',
+            'to_hex', 'to_regtype', 'to_timestamp', 'txid_snapshot_xmax', 'txid_snapshot_xmin', 'txid_status', 'unnest'
         ]) AS n(name)
         CROSS JOIN $schema.hostile_types one
         LEFT JOIN $schema.hostile_types other ON EXISTS (
@@ -192,8 +195,8 @@ DECLARE
     type text;
 BEGIN
     FOREACH type IN ARRAY ARRAY[
-        'text', 'oid', 'name', 'int2', 'int4', 'int8', 'bool', 'float8', 'numeric', 'timestamptz', 'timestamp', 'interval',
-        'regtype', 'regclass', 'regnamespace', 'xid', 'bytea', 'varchar', 'char'
+        'text', 'oid', 'name', 'int2', 'int4', 'int8', 'bool', 'float8', 'numeric', 'timestamptz', 'timestamp',
+        'interval', 'regtype', 'regclass', 'regnamespace', 'xid', 'bytea', 'varchar', 'char'
     ] LOOP
         EXECUTE format(
             'CREATE DOMAIN $schema.%I AS pg_catalog.%I CHECK ($schema.executed(%L))', type, type, 'the type ' || type

@@ -1,14 +1,15 @@
-//! A role that may create something in a schema of the search path makes operators, functions, types, casts and relations
-//! that fit the crate's statements better than the built-in ones. The application's role, a superuser, executes none.
+//! A role that may create objects in a schema of the search path creates operators, functions, types, casts and
+//! relations that fit the crate's statements better than the built-in ones. The application's role, a superuser,
+//! executes none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use diesel::pg::{PgConnection, PgMetadataLookup};
 use diesel::prelude::*;
 use testbed::Cluster;
 
-use super::every_path::{AnyError, PAIRS, Setting};
+use super::every_path::{AnyError, PAIRS, Setting, servers};
 use super::server_log::{APPLICATION, DIESEL, executions};
 use super::tracking::tracking;
 
@@ -87,6 +88,20 @@ impl Place {
         for (expression, _) in self.controls() {
             client.batch_execute(&format!("{CONTROL}{expression}"))?;
         }
+        let number = |catalog, column| {
+            format!(
+                "(SELECT pg_catalog.count(*) FROM pg_catalog.{catalog} WHERE {column} OPERATOR(pg_catalog.=) n.oid)"
+            )
+        };
+        let count = format!(
+            "SELECT {}, {} FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) '{}'",
+            number("pg_operator", "oprnamespace"),
+            number("pg_proc", "pronamespace"),
+            self.schema()
+        );
+        let created = client.query_one(&format!("{APPLICATION} {count}"), &[])?;
+        let [operators, functions]: [i64; 2] = [created.get(0), created.get(1)];
+        assert!(operators > 900 && functions > 4_000, "only {operators} operators and {functions} functions");
         let executed = executions(server, &setting.upgrade.database);
         for (expression, wanted) in self.controls() {
             let statement = format!("{CONTROL}{expression}");
@@ -163,4 +178,43 @@ fn nothing_is_executed_where_types_are_tracked() {
             }
         }
     });
+}
+
+/// What look-ups that drivers send by themselves executed: Diesel's of a type by its bare name, the same with its
+/// schema, and those of tokio-postgres.
+fn executed_by_drivers(server: &'static Cluster, place: Place) -> [Vec<String>; 3] {
+    let setting = Setting::start(if PAIRS[0].contains(&server.major()) { PAIRS[0] } else { PAIRS[1] });
+    place.prepare(server, &setting).expect("what an ordinary role may create");
+    let database = &setting.upgrade.database;
+    let mut conn = PgConnection::establish(&server.url(database)).expect("a connection");
+    let mut client = server.client(database).expect("a connection");
+    let mut known = 0;
+    let mut newly_executed = || {
+        let executed = executions(server, database).split_off(known);
+        known += executed.len();
+        let whats: BTreeSet<_> = executed.into_iter().map(|one| one.what).collect();
+        whats.into_iter().collect()
+    };
+    let with_schemas = [None, Some("public")].map(|schema| {
+        conn.lookup_type("document_status", schema).oid().expect("a type");
+        newly_executed()
+    });
+    client.prepare("SELECT status FROM public.documents").expect("a statement that has an enum");
+    let [bare, with_schema] = with_schemas;
+    [bare, with_schema, newly_executed()]
+}
+
+/// If this fails, a driver has changed: then SECURITY.md has to say something else.
+#[test]
+fn the_look_ups_of_drivers_execute_what_security_md_says() {
+    for server in PAIRS.into_iter().flat_map(servers) {
+        let major = server.major();
+        let [bare, with_schema, asynchronous] = executed_by_drivers(server, Place::Public);
+        assert!(bare.is_empty() && asynchronous.is_empty(), "{bare:?}, {asynchronous:?} on PostgreSQL {major}");
+        let wanted: &[&str] = if major < 12 { &["name = text"] } else { &[] };
+        assert_eq!(with_schema, wanted, "on PostgreSQL {major}");
+        for executed in executed_by_drivers(server, Place::BeforeCatalog) {
+            assert!(!executed.is_empty(), "on PostgreSQL {major}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Finds in a statement what is looked up in the search path: names of operators, functions, types and relations without
-//! `pg_catalog`, and syntax that stands for an operator without naming it.
+//! Finds in a statement what is looked up in the search path: names of operators, functions, types and relations that
+//! have no `pg_catalog`, and syntax that stands for an operator without naming it.
 
 use super::sql_tokens::{Token, tokens};
 
@@ -229,14 +229,11 @@ impl Statement<'_> {
         if !(self.is_mark(at, "(") && self.is_word(self.end_of(at) + 1, "OPERATOR")) {
             return None;
         }
-        let is_of_a_call = self.before(at).is_some_and(|before| match before {
-            Token::Word(word) => {
-                word == "ROW" || !BEFORE_PARENTHESIS.contains(&word.as_str()) || word == "COALESCE"
-            }
-            before => before.is_name(),
+        let is_call = self.before(at).is_some_and(|before| match before {
+            Token::Word(word) => word == "COALESCE" || !BEFORE_PARENTHESIS.contains(&word.as_str()),
+            other => other.is_name(),
         });
-        let is_row = self.before(at).is_some_and(|before| before.is_word("ROW")) || !is_of_a_call;
-        (is_row && !self.is_word(at + 1, "SELECT") && self.has_comma(at))
+        (!is_call && !self.is_word(at + 1, "SELECT") && self.has_comma(at))
             .then(|| format!("the comparison of rows in: {}", self.near(at)))
     }
 

@@ -11,7 +11,8 @@ fn what_is_qualified_passes() {
         "WITH types AS (SELECT t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n \
          ON n.oid OPERATOR(pg_catalog.=) t.typnamespace), b AS (SELECT 1) \
          SELECT ARRAY(SELECT oid FROM types ORDER BY oid), (SELECT 1 FROM b, pg_catalog.pg_class c)",
-        "SELECT pg_catalog.count(*), coalesce(a, b), '{b}'::pg_catalog.\"char\"[], a IS NOT TRUE FROM pg_catalog.pg_class",
+        "SELECT pg_catalog.count(*), coalesce(a, b) OPERATOR(pg_catalog.=) c, a IS NOT TRUE",
+        "SELECT '{b}'::pg_catalog.\"char\"[] FROM pg_catalog.pg_class",
         "SELECT a OPERATOR(pg_catalog.=) -1, (-1)::pg_catalog.int2",
         "SELECT (pg_catalog.pg_control_system()).system_identifier::pg_catalog.text",
         "SELECT a FROM pg_catalog.pg_class c ORDER BY a USING OPERATOR(pg_catalog.<), c.oid DESC LIMIT 1",
