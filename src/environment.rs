@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lazy_static::lazy_static;
 
+use crate::report::log;
+
 const VARIABLE: &str = "DIESEL_POSTGRES_HOT_UPGRADE";
 
 lazy_static! {
@@ -18,10 +20,14 @@ pub(crate) fn is_on() -> bool {
         Setting::On => return true,
         _ if WARNED.swap(true, Ordering::Relaxed) => {}
         Setting::Off => {
-            log::warn!("{VARIABLE} turns off the protection against a change of the PostgreSQL server")
+            log::warn(format_args!(
+                "{VARIABLE} turns off the protection against a change of the PostgreSQL server"
+            ));
         }
         Setting::Unclear(value) => {
-            log::warn!("{VARIABLE} is {value:?}, which is neither \"on\" nor \"off\": the protection stays on");
+            log::warn(format_args!(
+                "{VARIABLE} is {value:?}, which is neither \"on\" nor \"off\": the protection stays on"
+            ));
         }
     }
     *SETTING != Setting::Off

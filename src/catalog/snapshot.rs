@@ -1,113 +1,116 @@
-//! The types of one server.
+//! What one server said of itself and its types.
 
-use std::sync::OnceLock;
+use std::num::NonZeroU64;
+use std::sync::{Arc, OnceLock};
 
-use crate::catalog::joined;
-use crate::catalog::server::Server;
+use crate::catalog::server::{IdentifiedBy, Identity, Place, Server};
 use crate::catalog::tracked::{Key, Tracked};
+use crate::catalog::types::{PgType, Types, View};
 
-/// A user-defined type: base, enum, domain, range, multirange or stand-alone composite.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PgType {
-    pub(crate) oid: u32,
-    /// 0 where the type has no array, as domains before PostgreSQL 11.
-    pub(crate) array_oid: u32,
-    pub(crate) schema: String,
-    pub(crate) name: String,
-    /// Does the bare name find this type?
-    pub(crate) visible: bool,
+/// Names a snapshot. Never used again, so a connection whose snapshot was dropped is *unknown*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SnapshotId(pub(crate) NonZeroU64);
+
+/// Who may use a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every connection of this process at that place.
+    Everyone,
+    /// The connection that loaded it: a temporary type of its session hides a type.
+    Session,
+    /// The transaction that loaded it. It may have seen its own uncommitted DDL, or an old state of the catalog.
+    Transaction,
 }
 
-/// What one server said of itself and its types, in one statement, so that no pooler can let two servers answer.
-#[derive(Debug)]
+/// The types of one server, as one search path sees them.
+#[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    server: Server,
-    types: Vec<PgType>,
-    watched_oids: Vec<u32>,
-    watched_oids_text: String,
-    shown: String,
-    has_all_tracked: bool,
-    hashed_names: OnceLock<Option<String>>,
+    pub(crate) id: SnapshotId,
+    pub(crate) scope: Scope,
+    pub(crate) server: Server,
+    pub(crate) place: Place,
+    /// Which types the database had: see [`Loaded::digest`].
+    pub(crate) digest: Arc<str>,
+    /// SQL that is true if names are looked up in the same schemas. Written by who first asks.
+    pub(crate) path_condition: OnceLock<String>,
+    /// Shared by search paths that see the same.
+    pub(crate) content: Arc<Content>,
 }
 
-impl Snapshot {
-    pub(crate) fn new(server: Server, types: Vec<PgType>, watched_names: &str, tracked: Option<&Tracked>) -> Self {
-        let oids = types.iter().map(|ty| ty.oid);
-        let watched_oids: Vec<u32> = if server.is_identified() {
-            oids.collect()
-        } else {
-            // Another server could give a type the same OID and its array another one: with nothing else to tell the
-            // two apart, the arrays are watched too.
-            oids.chain(types.iter().map(|ty| ty.array_oid).filter(|oid| *oid != 0)).collect()
-        };
-        let watched_oids_text = format!("{{{}}}", joined(watched_oids.iter()));
-        let shown = [server.database(), watched_names].concat();
-        let has_all_tracked = tracked.is_some_and(|tracked| tracked.keys.iter().all(|key| finds(&types, key)));
-        Snapshot {
-            server,
-            types,
-            watched_oids,
-            watched_oids_text,
+/// What snapshots of one server share if their search paths see the same types.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) identity: Identity,
+    pub(crate) view: View,
+    /// Which types a connection is filled with, in the view's order.
+    pub(crate) filled: Box<[bool]>,
+    /// The OIDs that a probe asks about.
+    pub(crate) oids: Vec<u32>,
+    /// What the server shows of them while the snapshot holds.
+    pub(crate) shown: String,
+    /// SQL that is true where the snapshot holds. Written by who first asks.
+    pub(crate) condition: OnceLock<String>,
+    /// Every tracked type exists. New types then need no watching: one that hides a tracked type changes how that one
+    /// is shown.
+    pub(crate) has_all_tracked: bool,
+}
+
+/// What was read from a server.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) server: Server,
+    pub(crate) place: Place,
+    pub(crate) scope: Scope,
+    /// Says which types the database has, by their OIDs, whatever the search path.
+    pub(crate) digest: Arc<str>,
+    pub(crate) view: View,
+}
+
+impl Content {
+    pub(crate) fn new(view: View, identity: &Identity, tracked: Option<&Tracked>) -> Self {
+        let with_arrays = identity.by == IdentifiedBy::TypesAlone;
+        let (oids, shown) = (view.oids(with_arrays), view.shown(with_arrays));
+        let is_named = |ty: &PgType| tracked.is_some_and(|tracked| tracked.names_with_its_schema(ty));
+        Content {
+            filled: view.iter().map(|(ty, is_visible)| is_visible || is_named(ty)).collect(),
+            condition: OnceLock::new(),
+            identity: identity.clone(),
+            has_all_tracked: tracked.is_some_and(|tracked| tracked.keys.iter().all(|key| finds(&view, key))),
+            oids,
             shown,
-            has_all_tracked,
-            hashed_names: OnceLock::new(),
+            view,
         }
     }
 
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
+    /// The types that a connection is filled with, and whether the bare name finds them.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (&PgType, bool)> {
+        self.view.iter().zip(&self.filled).filter(|(_, is_filled)| **is_filled).map(|(ty, _)| ty)
     }
 
-    pub(crate) fn types(&self) -> &[PgType] {
-        &self.types
+    /// In bytes, without the list of types.
+    pub(crate) fn size(&self) -> usize {
+        let lists = self.filled.len() + self.view.visible.len() + self.oids.len() * size_of::<u32>();
+        // The condition has the names in hexadecimal digits, and the OIDs in decimal ones.
+        size_of::<Self>() + lists + 3 * self.shown.len() + 6 * self.oids.len()
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn types(&self) -> &Types {
+        &self.content.view.types
     }
 
-    /// Do both say the same of a server that looks the same?
-    pub(crate) fn is_twin_of(&self, other: &Snapshot) -> bool {
-        self.server.looks_like(&other.server) && self.types == other.types
-    }
-
-    /// The OIDs a probe asks about.
-    pub(crate) fn watched_oids(&self) -> &[u32] {
-        &self.watched_oids
-    }
-
-    /// The same as PostgreSQL's text for an array.
-    pub(crate) fn watched_oids_text(&self) -> &str {
-        &self.watched_oids_text
-    }
-
-    /// What `concat(current_database(), regtype[])` shows for them where this snapshot holds.
-    pub(crate) fn shown(&self) -> &str {
-        &self.shown
-    }
-
-    /// Is there a type for everything that is tracked? Then one that is created later is of no interest: where it comes
-    /// before one of these in the search path, that one is shown otherwise.
-    pub(crate) fn has_all_tracked(&self) -> bool {
-        self.has_all_tracked
-    }
-
-    /// The hash of what is shown, in hexadecimal digits. `None` if nobody has asked a server for it, or it did not say.
-    pub(crate) fn hashed_names(&self) -> Option<&str> {
-        self.hashed_names.get()?.as_deref()
-    }
-
-    /// Has somebody asked a server for the hash?
-    pub(crate) fn was_hashed(&self) -> bool {
-        self.hashed_names.get().is_some()
-    }
-
-    pub(crate) fn set_hashed_names(&self, hash: Option<String>) {
-        // Who else asked has the same.
-        let _ = self.hashed_names.set(hash);
+    /// Does it hold where a server shows its OIDs like that?
+    pub(crate) fn holds(&self, place: &Place, shown: &str) -> bool {
+        self.place == *place && self.content.shown == shown
     }
 }
 
 /// Does Diesel find a type by that key, and does the way it is shown say so? One that is shown without its schema may
-/// have moved to another one of the search path, and the next of that name be created where it was.
-fn finds(types: &[PgType], (schema, name): &Key) -> bool {
-    let is_found_in =
-        |ty: &PgType| schema.as_ref().map_or(ty.visible, |schema| *schema == ty.schema && !ty.visible);
-    types.iter().any(|ty| ty.name == *name && is_found_in(ty))
+/// have moved to another schema of the search path, and the next of that name be created where it was.
+fn finds(view: &View, (schema, name): &Key) -> bool {
+    let is_found_in = |ty: &PgType, is_visible: bool| {
+        schema.as_ref().map_or(is_visible, |schema| **schema == *ty.schema && !is_visible)
+    };
+    view.iter().any(|(ty, is_visible)| *ty.name == **name && is_found_in(ty, is_visible))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use diesel::pg::{Pg, PgMetadataLookup, PgTypeMetadata};
 use diesel::sql_types::HasSqlType;
 
-use crate::catalog::oid_table::OID_TABLE;
+use crate::catalog::table::OID_TABLE;
 use crate::catalog::tracked::{self, Key};
 
 /// Watches the SQL type `ST`. **The first call stops watching every type that is not named**; without any, every

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lazy_static::lazy_static;
 
+use crate::catalog::types::PgType;
+
 lazy_static! {
     static ref TRACKED: Mutex<Option<Arc<Tracked>>> = Mutex::default();
 }
@@ -17,6 +19,13 @@ pub(crate) struct Tracked {
     pub(crate) keys: BTreeSet<Key>,
     /// Without their schemas: types of the same name in other schemas are watched with them.
     pub(crate) names: Vec<String>,
+}
+
+impl Tracked {
+    /// Was the type named together with its schema?
+    pub(crate) fn names_with_its_schema(&self, ty: &PgType) -> bool {
+        self.keys.iter().any(|(schema, name)| schema.as_deref() == Some(&*ty.schema) && **name == *ty.name)
+    }
 }
 
 /// `None` while nothing is tracked: then every type of the database is watched.

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use diesel::connection::{
-    AnsiTransactionManager, TransactionManager, TransactionManagerStatus, ValidTransactionManagerStatus,
+    AnsiTransactionManager, InstrumentationEvent, SimpleConnection, TransactionManager, TransactionManagerStatus,
+    ValidTransactionManagerStatus,
 };
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -70,6 +71,16 @@ pub(crate) fn refresh(conn: &mut PgConnection) -> State {
             }
         }
     }
+}
+
+/// Rolls back whatever transaction the server has open. A connection on which that fails is marked broken.
+pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
+    let rolled_back = conn.batch_execute("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK");
+    if rolled_back.is_err() {
+        status(conn).set_in_error();
+    }
+    rolled_back
 }
 
 /// A statement whose only bind can't be serialized.

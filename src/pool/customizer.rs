@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{CustomizeConnection, Error};
 
-use crate::catalog::oid_table::OID_TABLE;
-use crate::catalog::watch::SnapshotId;
+use crate::catalog::snapshot::SnapshotId;
+use crate::catalog::table::OID_TABLE;
 use crate::connection::notes;
 use crate::environment;
 use crate::pool::panics::panics_caught;
-use crate::report::change;
-use crate::synchronize::{Outcome, synchronize_new};
+use crate::report::observers::notice;
+use crate::synchronize::{Outcome, Start, synchronize_from};
 
 /// An r2d2 customizer that fills a new connection's OID cache from the process-wide table, so that it makes no lookup
 /// of its own.
@@ -89,7 +89,7 @@ impl HotUpgradeCustomizer {
             return;
         };
         if let (Some(last), Some(current)) = (OID_TABLE.get(last), OID_TABLE.get(current)) {
-            change::notice(&last, &current);
+            notice(&last, &current);
         }
     }
 }
@@ -108,7 +108,7 @@ impl CustomizeConnection<PgConnection, Error> for HotUpgradeCustomizer {
             }
             if self.enabled && environment::is_on() {
                 let last = *self.last();
-                let outcome = synchronize_new(conn, last).map_err(Error::QueryError)?;
+                let outcome = synchronize_from(conn, Start::New(last)).map_err(Error::QueryError)?;
                 self.compare_with_last(conn, &outcome);
             }
             Ok(())

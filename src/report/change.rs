@@ -1,17 +1,12 @@
-//! What moved between two servers, and who is told.
+//! What moved between two servers.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use lazy_static::lazy_static;
 
 use crate::catalog::server::Server;
-use crate::catalog::snapshot::{PgType, Snapshot};
-use crate::catalog::watch::{SnapshotId, Watch};
-use crate::report::stats::COUNTERS;
+use crate::catalog::snapshot::Snapshot;
+use crate::catalog::types::PgType;
+use crate::report::log::printable;
 
 /// A type's name, with the schema it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,7 +17,7 @@ pub struct TypeName {
 
 impl TypeName {
     fn of(ty: &PgType) -> Self {
-        TypeName { schema: ty.schema.clone(), name: ty.name.clone() }
+        TypeName { schema: ty.schema.to_string(), name: ty.name.to_string() }
     }
 
     /// The schema's name, unquoted.
@@ -38,9 +33,10 @@ impl TypeName {
     }
 }
 
+/// Control characters in a name are shown escaped.
 impl fmt::Display for TypeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.name)
+        write!(f, "{}.{}", printable(&self.schema), printable(&self.name))
     }
 }
 
@@ -82,12 +78,15 @@ pub struct Change {
 }
 
 impl Change {
-    fn between(from: &Snapshot, to: &Snapshot) -> Self {
+    /// Of types on one server, only those count that connections are filled with: nobody is known to use the others.
+    pub(crate) fn between(from: &Snapshot, to: &Snapshot) -> Self {
+        let is_same_server = from.server.is_same_for_a_reader(&to.server);
         let now: HashMap<_, _> = to.types().iter().map(|ty| ((&ty.schema, &ty.name), ty)).collect();
         let mut moved = Vec::new();
         let mut missing = Vec::new();
-        for before in from.types() {
+        for ((before, _), is_filled) in from.content.view.iter().zip(&from.content.filled) {
             match now.get(&(&before.schema, &before.name)) {
+                _ if is_same_server && !is_filled => {}
                 None => missing.push(TypeName::of(before)),
                 Some(after) if (after.oid, after.array_oid) != (before.oid, before.array_oid) => {
                     moved.push(MovedType { name: TypeName::of(before), from_oid: before.oid, to_oid: after.oid });
@@ -97,7 +96,7 @@ impl Change {
         }
         moved.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         missing.sort_unstable();
-        Change { from: from.server().clone(), to: to.server().clone(), moved, missing }
+        Change { from: from.server.clone(), to: to.server.clone(), moved, missing }
     }
 
     /// The server that the connection's caches were filled from.
@@ -126,22 +125,21 @@ impl Change {
 
     /// Are all types what they were, and only looked for in other schemas?
     pub(crate) fn is_of_search_path_only(&self) -> bool {
-        let is_same = self.from.is_same_database(&self.to) && self.moved.is_empty() && self.missing.is_empty();
+        let is_same = self.from.is_same_for_a_reader(&self.to) && self.moved.is_empty() && self.missing.is_empty();
         is_same && !self.from.has_search_path_of(&self.to)
     }
 
-    /// Should anybody be told? Another search path on the same database is the doing of one connection; and where
-    /// types were only added, nothing that was known is wrong.
-    fn is_news(&self) -> bool {
-        let is_other_server = !self.from.is_same_database(&self.to);
-        let is_loss = !self.moved.is_empty() || !self.missing.is_empty();
-        is_other_server || is_loss && self.from.has_search_path_of(&self.to)
+    /// Is it reported? Another search path on the same server is the doing of one connection; and where types were only
+    /// added or removed, nothing that connections know is wrong.
+    pub(crate) fn is_reported(&self) -> bool {
+        let is_other_server = !self.from.is_same_for_a_reader(&self.to);
+        is_other_server || !self.moved.is_empty() && self.from.has_search_path_of(&self.to)
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.from.is_same_database(&self.to) {
+        if !self.from.is_same_for_a_reader(&self.to) {
             write!(f, "the server changed from {} to {}", self.from, self.to)?;
         } else if self.from.has_search_path_of(&self.to) {
             write!(f, "types changed on {}", self.to)?;
@@ -176,135 +174,43 @@ fn write_names<'a>(
     f.write_str(after)
 }
 
-type Observer = Arc<dyn Fn(&Change) + Send + Sync>;
-
-lazy_static! {
-    static ref OBSERVERS: Mutex<Vec<Observer>> = Mutex::default();
-    static ref NOTICED: Mutex<Noticed> = Mutex::default();
-}
-
-/// Calls `observer` once for each change that this process notices, however many connections it concerns: of a server,
-/// or of types on one server that moved or are missing. Types that were only added are no change in this sense, nor is
-/// another search path.
-///
-/// Use it to drop caches of your own, or to page somebody. It runs on the thread that noticed, between the pool's
-/// taking a connection and handing it out, or before the closure of a verified transaction, whose server connection it
-/// may hold; with no lock of this crate held: be quick, and don't take another
-/// connection from the same pool. Its panic is caught and logged. It stays for the life of the process. Where two servers take
-/// turns behind one address, each turn is a change: limit how often you page.
-///
-/// ```
-/// diesel_postgres_hot_upgrade::on_change(|change| {
-///     // Such as: the server changed from PostgreSQL 10.23 (system …), database "app" to PostgreSQL 12.22 …
-///     eprintln!("{change}");
-/// });
-/// ```
-pub fn on_change(observer: impl Fn(&Change) + Send + Sync + 'static) {
-    lock(&OBSERVERS).push(Arc::new(observer));
-}
-
-/// Says what moved between two snapshots; tells the log and the observers if nobody has yet.
-pub(crate) fn notice(from: &Watch, to: &Watch) -> Arc<Change> {
-    let news = lock(&NOTICED).add(from, to, Instant::now());
-    log::debug!("a connection was reset: {}", news.change);
-    // What a transaction did to itself is no news to anyone.
-    let is_private = from.is_private || to.is_private;
-    if news.is_new && !is_private && news.change.is_news() {
-        COUNTERS.changes.increment();
-        if news.is_quiet {
-            log::debug!("again: {}", news.change);
-        } else {
-            log::warn!("{}", news.change);
-        }
-        tell_observers(&news.change);
-    }
-    news.change
-}
-
-fn tell_observers(change: &Change) {
-    let observers = lock(&OBSERVERS).clone();
-    for observer in observers {
-        if catch_unwind(AssertUnwindSafe(|| observer(change))).is_err() {
-            log::error!("an observer of on_change panicked; the pool goes on without it");
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Where two servers alternate behind one address, each flip is a change: it is warned of once in this time.
-const QUIET_TIME: Duration = Duration::from_secs(1);
-
-/// More pairs are not remembered: servers come and go in a process that lives for months.
-const MAX_NOTICED: usize = 1024;
-
-/// The changes that were told already.
-#[derive(Debug, Default)]
-struct Noticed {
-    changes: HashMap<(SnapshotId, SnapshotId), Notice>,
-}
-
-#[derive(Debug)]
-struct Notice {
-    change: Arc<Change>,
-    warned: Instant,
-    /// Nobody left the new server since: whoever else arrives there is late, and no news.
-    is_current: bool,
-}
-
-#[derive(Debug)]
-struct News {
-    change: Arc<Change>,
-    is_new: bool,
-    is_quiet: bool,
-}
-
-impl Noticed {
-    fn add(&mut self, from: &Watch, to: &Watch, now: Instant) -> News {
-        let pair = (from.id, to.id);
-        if let Some(notice) = self.changes.get(&pair).filter(|notice| notice.is_current) {
-            return News { change: Arc::clone(&notice.change), is_new: false, is_quiet: true };
-        }
-        for (_, notice) in self.changes.iter_mut().filter(|((_, arrived), _)| *arrived == from.id) {
-            notice.is_current = false;
-        }
-        let last_warned = self.changes.get(&pair).map(|notice| notice.warned);
-        let is_quiet = last_warned.is_some_and(|warned| now.duration_since(warned) < QUIET_TIME);
-        let change = Arc::new(Change::between(&from.snapshot, &to.snapshot));
-        let warned = last_warned.filter(|_| is_quiet).unwrap_or(now);
-        if self.changes.len() >= MAX_NOTICED {
-            self.changes.clear();
-        }
-        self.changes.insert(pair, Notice { change: Arc::clone(&change), warned, is_current: true });
-        News { change, is_new: true, is_quiet }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::num::NonZeroU64;
+    use std::sync::{Arc, OnceLock};
+
     use super::*;
-    use crate::catalog::horizon::Horizon;
-    use crate::catalog::horizon::tests::sighting;
-    use crate::catalog::oid_table::OidTable;
+    use crate::catalog::server::Replicas;
     use crate::catalog::server::tests::server;
+    use crate::catalog::snapshot::{Content, Scope, SnapshotId};
+    use crate::catalog::types::tests::{ty, view};
 
-    fn ty(name: &str, oid: u32) -> PgType {
-        PgType { oid, array_oid: oid + 1, schema: "public".into(), name: name.into(), visible: true }
+    fn snapshot(id: u64, server: Server, types: Vec<(PgType, bool)>) -> Snapshot {
+        let place = server.place(Replicas::Distinct);
+        let content = Arc::new(Content::new(view(types), &place.identity, None));
+        let id = SnapshotId(NonZeroU64::new(id).expect("not zero"));
+        Snapshot {
+            id,
+            scope: Scope::Everyone,
+            server,
+            place,
+            digest: "".into(),
+            path_condition: OnceLock::new(),
+            content,
+        }
     }
 
-    fn old() -> Snapshot {
-        Snapshot::new(
-            server(7, 1, 100_023),
-            vec![ty("hstore", 16_400), ty("citext", 16_500), ty("gone", 16_600)],
-            "",
-            None,
-        )
+    fn visible(name: &str, oid: u32) -> (PgType, bool) {
+        (ty("public", name, oid), true)
     }
 
-    fn new() -> Snapshot {
-        Snapshot::new(server(8, 2, 120_022), vec![ty("citext", 16_400), ty("hstore", 16_500)], "", None)
+    pub(crate) fn old() -> Snapshot {
+        let types = vec![visible("hstore", 16_400), visible("citext", 16_500), visible("gone", 16_600)];
+        snapshot(1, server(7, 1, 100_023), types)
+    }
+
+    pub(crate) fn new() -> Snapshot {
+        snapshot(2, server(8, 2, 120_022), vec![visible("citext", 16_400), visible("hstore", 16_500)])
     }
 
     #[test]
@@ -321,26 +227,21 @@ mod tests {
             "the server changed from PostgreSQL 10.23 (system 7), database \"app\" to PostgreSQL 12.22 (system 8), \
              database \"app\": 2 types moved (public.citext, public.hstore), missing: public.gone"
         );
+        assert!(change.is_reported());
     }
 
     #[test]
-    fn a_change_is_news_once_until_somebody_leaves_the_new_server() {
-        let table = OidTable::default();
-        let horizon = Horizon::first(&sighting(20_000, 700, 700));
-        let (old, new) = (table.insert(old(), horizon, false), table.insert(new(), horizon, false));
-        let mut noticed = Noticed::default();
-        let now = Instant::now();
+    fn a_restart_and_types_that_come_and_go_are_not_reported() {
+        let before = snapshot(1, server(7, 1, 120_022), vec![visible("mood", 20), visible("old", 30)]);
+        let after = snapshot(2, server(7, 2, 120_022), vec![visible("mood", 20), visible("new", 40)]);
+        assert!(!Change::between(&before, &after).is_reported());
+        let moved = snapshot(3, server(7, 2, 120_022), vec![visible("mood", 50)]);
+        assert!(Change::between(&before, &moved).is_reported());
+    }
 
-        let news = noticed.add(&old, &new, now);
-        assert!(news.is_new && !news.is_quiet, "the first to notice");
-        assert!(!noticed.add(&old, &new, now).is_new, "everybody else");
-        assert!(noticed.add(&new, &old, now).is_new, "the way back");
-        assert!(!noticed.add(&new, &old, now).is_new);
-
-        let again = noticed.add(&old, &new, now);
-        assert!(again.is_new && again.is_quiet, "at once again: told, but not warned of");
-        noticed.add(&new, &old, now);
-        let later = noticed.add(&old, &new, now + QUIET_TIME);
-        assert!(later.is_new && !later.is_quiet);
+    #[test]
+    fn a_type_that_no_connection_was_filled_with_is_not_reported() {
+        let of = |id, oid| snapshot(id, server(7, 1, 120_022), vec![(ty("repack", "pk_1", oid), false)]);
+        assert!(!Change::between(&of(1, 20), &of(2, 30)).is_reported());
     }
 }

@@ -1,6 +1,9 @@
 //! Counters for dashboards and tests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::catalog::table::OID_TABLE;
 
 pub(crate) static COUNTERS: Counters = Counters {
     probes: Counter(AtomicU64::new(0)),
@@ -37,6 +40,7 @@ pub struct Stats {
     changes: u64,
     catalog_loads: u64,
     resets: u64,
+    freshness_bound: Duration,
 }
 
 impl Stats {
@@ -57,6 +61,14 @@ impl Stats {
     #[must_use]
     pub fn catalog_loads(&self) -> u64 {
         self.catalog_loads
+    }
+
+    /// How long a new type may go unnoticed at most, of all databases that this process knows: one second, or 100 times
+    /// what a look for new types takes, if that is longer than 10 ms. Within that time after it was created, a type that
+    /// is used, moved, and used again can be wrong.
+    #[must_use]
+    pub fn freshness_bound(&self) -> Duration {
+        self.freshness_bound
     }
 
     /// Connections whose caches were emptied because they could be wrong. The first look at a new connection does
@@ -82,5 +94,6 @@ pub fn stats() -> Stats {
         changes: COUNTERS.changes.get(),
         catalog_loads: COUNTERS.catalog_loads.get(),
         resets: COUNTERS.resets.get(),
+        freshness_bound: OID_TABLE.freshness_bound(),
     }
 }

@@ -4,13 +4,12 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use crate::connection::notes;
 use crate::connection::transaction_state::is_in_transaction;
 use crate::environment;
 use crate::transaction::begin::Begin;
 use crate::transaction::builder::HotTransactionBuilder;
 use crate::transaction::query::HotQuery;
-use crate::transaction::run::run;
+use crate::transaction::run::{run, run_nested};
 
 /// Verified transactions and queries, on a [`PgConnection`] and so on one of a pool.
 ///
@@ -182,7 +181,7 @@ impl HotUpgradeExt for PgConnection {
         E: From<Error>,
     {
         if is_in_transaction(self) || !environment::is_on() {
-            return voiding(self, |conn| conn.transaction(closure));
+            return run_nested(self, |conn| conn.transaction(closure));
         }
         run(self, &Begin::PLAIN, closure)
     }
@@ -195,7 +194,7 @@ impl HotUpgradeExt for PgConnection {
     {
         let is_stock = is_in_transaction(self) || !environment::is_on();
         if is_stock {
-            return voiding(self, |conn| options(HotTransactionBuilder::new(conn)).run_stock(closure));
+            return run_nested(self, |conn| options(HotTransactionBuilder::new(conn)).run_stock(closure));
         }
         let options = options(HotTransactionBuilder::new(self));
         let how = options.build()?;
@@ -205,9 +204,4 @@ impl HotUpgradeExt for PgConnection {
     fn hot_query<Q>(&mut self, query: Q) -> HotQuery<'_, Q> {
         HotQuery::new(self, query)
     }
-}
-
-/// After an error, the next checkout asks.
-fn voiding<T, E>(conn: &mut PgConnection, work: impl FnOnce(&mut PgConnection) -> Result<T, E>) -> Result<T, E> {
-    work(conn).inspect_err(|_| notes::forget_verified(conn))
 }

@@ -2,26 +2,17 @@
 
 use diesel::pg::PgConnection;
 
-use crate::synchronize::{Outcome, known_watch, synchronize};
+use crate::connection::notes;
+use crate::synchronize::{Outcome, Start, filled_from, synchronize_from};
 
-/// What was wrong with a connection's caches. They are right afterwards.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Healed {
-    /// Nothing, or nothing that is known.
-    Nothing,
-    /// They were those of another search path.
-    SearchPath,
-    Types,
-}
-
-/// Asks the server, and makes the caches right. One round trip where nothing changed.
-pub(crate) fn heal(conn: &mut PgConnection) -> Healed {
-    let was_known = known_watch(conn).is_some();
-    match synchronize(conn) {
-        Ok(Outcome::Changed(change)) if change.is_of_search_path_only() => Healed::SearchPath,
-        Ok(Outcome::Changed(_)) => Healed::Types,
+/// Asks the server, and corrects the caches. One round trip if nothing changed. True if they were wrong, or if this
+/// connection was never asked before.
+pub(crate) fn heal(conn: &mut PgConnection) -> bool {
+    let (was_known, was_seen) = (filled_from(conn).is_some(), notes::lasting(conn).resets.is_some());
+    match synchronize_from(conn, Start::Failed) {
+        Ok(Outcome::Changed(change)) => !change.is_of_search_path_only(),
         // The server is the same, but statements of the connection were gone.
-        Ok(Outcome::Primed) if was_known => Healed::Types,
-        _ => Healed::Nothing,
+        Ok(Outcome::Primed) => was_known || !was_seen,
+        _ => false,
     }
 }

@@ -5,5 +5,4 @@ pub(crate) mod builder;
 pub(crate) mod ext;
 pub(crate) mod heal;
 pub(crate) mod query;
-pub(crate) mod rollback;
 pub(crate) mod run;

@@ -8,11 +8,12 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
+use crate::connection::caches;
 use crate::connection::notes;
-use crate::connection::transaction_state::{State, depth, is_broken, is_marked, mark, refresh, status};
+use crate::connection::transaction_state::{State, depth, is_broken, is_marked, refresh, roll_back, status};
+use crate::report::log;
 use crate::transaction::begin::{Begin, begin};
-use crate::transaction::heal::{Healed, heal};
-use crate::transaction::rollback::roll_back;
+use crate::transaction::heal::heal;
 
 /// How often a closure may run again, after statements that failed because types changed.
 const MAX_RERUNS: usize = 2;
@@ -50,7 +51,8 @@ impl Drop for PanicGuard<'_> {
         if !matches!(rolled_back, Ok(Ok(()))) {
             status(self.conn).set_in_error();
         }
-        notes::forget_verified(self.conn);
+        // It is not known what the closure had filled the caches with.
+        caches::forget_oids(self.conn);
     }
 }
 
@@ -61,19 +63,39 @@ fn run_until_over<T, E: From<Error>>(
 ) -> Result<T, E> {
     let mut reruns = 0;
     loop {
-        begin(conn, how)?;
-        mark(conn);
-        let error = match attempt(conn, &mut closure) {
+        let begun = begin(conn, how)?;
+        let attempted = attempt(conn, &mut closure);
+        begun.leave(conn);
+        let error = match attempted {
             Attempt::Over(result) => return result,
             Attempt::Aborted(error) => error,
         };
-        // A transaction's own search path is gone with it: that is no change.
-        if reruns == MAX_RERUNS || heal(conn) != Healed::Types {
+        if reruns == MAX_RERUNS || !heal(conn) {
             return Err(error);
         }
         reruns += 1;
-        log::debug!("a transaction failed and was rolled back; types changed, so it runs again");
+        log::note(format_args!("a transaction failed and was rolled back; types changed, so it runs again"));
     }
+}
+
+/// Runs `closure` in a savepoint of an open transaction, as stock Diesel does. If it is rolled back, so is a search path
+/// that it set: what the caches were filled with for that is forgotten.
+pub(crate) fn run_nested<T, E>(
+    conn: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let (filled_from, outer) = (notes::snapshot(conn), notes::lasting(conn).own_depth);
+    let inner = depth(conn).map_or(0, |depth| depth + 1);
+    notes::change_lasting(conn, |lasting| lasting.own_depth = inner);
+    let result = work(conn);
+    notes::change_lasting(conn, |lasting| lasting.own_depth = outer);
+    if result.is_err() {
+        notes::forget_verified(conn);
+        if notes::snapshot(conn) != filled_from {
+            caches::forget_oids(conn);
+        }
+    }
+    result
 }
 
 enum Attempt<T, E> {
@@ -110,7 +132,7 @@ enum NotCommitted {
 
 /// To a `COMMIT` of an aborted transaction the server answers that it rolled it back, which Diesel takes for success.
 /// The savepoint fails there, and where no transaction is open any more, so that `COMMIT` is not executed.
-const COMMIT: &str = "SAVEPOINT diesel_postgres_hot_upgrade; COMMIT";
+const COMMIT: &str = "/* diesel-postgres-hot-upgrade: commit */ SAVEPOINT diesel_postgres_hot_upgrade; COMMIT";
 
 fn commit(conn: &mut PgConnection) -> Result<(), NotCommitted> {
     let depth_before = depth(conn).map_err(NotCommitted::Otherwise)?;
