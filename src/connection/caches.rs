@@ -6,6 +6,7 @@ use diesel::connection::CacheSize;
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCache, PgMetadataCacheKey};
 use diesel::prelude::*;
 
+use crate::catalog::server::IdentifiedBy;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::types::PgType;
 use crate::connection::notes;
@@ -66,6 +67,21 @@ pub(crate) fn restore_statement_cache(conn: &mut PgConnection) {
 /// Empties the OID cache. No round trip. The connection is *unknown* afterwards.
 pub(crate) fn forget_oids(conn: &mut PgConnection) {
     notes::keep_lasting(conn, |conn| *conn.get_metadata_cache() = PgMetadataCache::new());
+}
+
+/// Empties both caches. No round trip, since the statement cache is suspended.
+pub(crate) fn forget_all(conn: &mut PgConnection) {
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+    forget_oids(conn);
+}
+
+/// If nothing but its types tells a server from another one, a clone may have answered: what Diesel looked up by itself
+/// is forgotten, and so is each statement. No round trip.
+pub(crate) fn fill_again_if_told_apart_by_types(conn: &mut PgConnection, snapshot: &Snapshot) {
+    if snapshot.place.identity.by == IdentifiedBy::TypesAlone {
+        forget_all(conn);
+        fill(conn, snapshot);
+    }
 }
 
 /// Stores the OIDs of the types that the bare name finds, under both keys that Diesel may ask for. Diesel looks up the

@@ -69,9 +69,12 @@ pub(crate) fn change_lasting(conn: &mut PgConnection, change: impl FnOnce(&mut L
     set_lasting(conn, lasting);
 }
 
-/// How long ago the server last refused to tell its types. `None` if it did not.
-pub(crate) fn since_refused(conn: &mut PgConnection) -> Option<Duration> {
-    since(conn, "refused")
+/// After a server has refused to tell its types, it is asked for them again after this time.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+
+/// Has the server just refused to tell its types? Then nothing is kept.
+pub(crate) fn is_refused(conn: &mut PgConnection) -> bool {
+    since(conn, "refused").is_some_and(|elapsed| elapsed < REFUSED_FOR)
 }
 
 /// Notes that the server tells its types.

@@ -165,7 +165,9 @@ where
     fn connect(&self) -> Result<PgConnection, Error> {
         panics_caught("connecting", || {
             let mut conn = self.inner.connect()?;
-            notes::change_lasting(&mut conn, |lasting| lasting.replicas = self.replicas);
+            if self.is_enabled() {
+                notes::change_lasting(&mut conn, |lasting| lasting.replicas = self.replicas);
+            }
             Ok(conn)
         })
     }

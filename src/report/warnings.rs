@@ -34,6 +34,17 @@ pub(crate) fn that_identity_is_refused() {
     }
 }
 
+pub(crate) fn that_replicas_take_turns() {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if is_first(&WARNED) {
+        warn(format_args!(
+            "two servers with the same system identifier take turns behind one address, and each turn resets a \
+             connection: if they are a primary and its standbys, HotUpgradeManager::interchangeable_replicas(true) \
+             saves that; its documentation says what it gives up"
+        ));
+    }
+}
+
 pub(crate) fn that_catalog_is_refused(error: &Error) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if is_first(&WARNED) {

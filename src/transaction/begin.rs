@@ -15,10 +15,7 @@ use crate::connection::notes;
 use crate::connection::transaction_state::{is_broken, mark, roll_back};
 use crate::probe::check::begin_and_check_text;
 use crate::report::stats::COUNTERS;
-use crate::synchronize::{
-    NewTypes, Start, fill_again_if_told_apart_by_types, filled_from, forget_all, is_refused, moved_to_latest,
-    synchronize, synchronize_from,
-};
+use crate::synchronize::{NewTypes, Start, filled_from, moved_to_latest, synchronize, synchronize_from};
 
 /// How a transaction begins.
 #[derive(Debug)]
@@ -46,16 +43,17 @@ impl Begun {
 
     /// Forgets what the caches were filled with for this transaction alone. No round trip.
     pub(crate) fn leave(&self, conn: &mut PgConnection) {
-        let Some(snapshot) = notes::snapshot(conn).and_then(|id| OID_TABLE.get(id)) else {
-            if !is_refused(conn) {
-                caches::restore_statement_cache(conn);
-            }
+        if notes::is_refused(conn) {
             return;
-        };
-        if snapshot.scope == Scope::Transaction || Some(&snapshot.place.path) != self.path.as_ref() {
+        }
+        let snapshot = notes::snapshot(conn).and_then(|id| OID_TABLE.get(id));
+        let is_for_the_session = snapshot.as_ref().is_some_and(|snapshot| {
+            snapshot.scope != Scope::Transaction && Some(&snapshot.place.path) == self.path.as_ref()
+        });
+        if !is_for_the_session {
             caches::forget_oids(conn);
         }
-        if snapshot.place.identity.by != IdentifiedBy::TypesAlone {
+        if snapshot.is_none_or(|snapshot| snapshot.place.identity.by != IdentifiedBy::TypesAlone) {
             caches::restore_statement_cache(conn);
         }
     }
@@ -63,10 +61,10 @@ impl Begun {
 
 /// Begins a transaction on a server that the connection's caches agree with. One round trip if nothing changed.
 pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
-    if is_refused(conn) {
+    if notes::is_refused(conn) {
         let before_probe = how.before_probe.as_deref().unwrap_or_default();
         send_begin(conn, &format!("{}; {before_probe}", how.sql))?;
-        forget_all(conn);
+        caches::forget_all(conn);
         return Ok(Begun { path: None });
     }
     let Some(before_probe) = &how.before_probe else {
@@ -123,7 +121,7 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
             if let Some(look) = look {
                 look.found_nothing_new(None);
             }
-            fill_again_if_told_apart_by_types(conn, &known);
+            caches::fill_again_if_told_apart_by_types(conn, &known);
             Ok(Checked::Begun)
         }
         Err(error) if is_broken(conn) => Err(error),
@@ -135,8 +133,11 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
 fn begin_and_synchronize(conn: &mut PgConnection, sql: &str, start: Start) -> QueryResult<()> {
     send_begin(conn, sql)?;
     let synchronized = synchronize_from(conn, start).map(drop);
-    if synchronized.is_err() && !is_broken(conn) {
-        roll_back(conn)?;
+    if synchronized.is_err() {
+        Begun { path: None }.leave(conn);
+        if !is_broken(conn) {
+            roll_back(conn)?;
+        }
     }
     synchronized
 }

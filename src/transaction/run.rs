@@ -53,6 +53,7 @@ impl Drop for PanicGuard<'_> {
         }
         // It is not known what the closure had filled the caches with.
         caches::forget_oids(self.conn);
+        caches::restore_statement_cache(self.conn);
     }
 }
 
