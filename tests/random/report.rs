@@ -1,0 +1,204 @@
+//! What was right, and where what was wrong came from.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use crate::clients::{Memory, Seen};
+use crate::keys::KEYS;
+use crate::promises::{Grade, Use};
+use crate::sites::LETTERS;
+use crate::steps::{Findings, Found};
+
+const TRACE: usize = 25;
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    right: usize,
+    wrong: usize,
+    failed: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    counts: BTreeMap<Use, Count>,
+    pub(crate) refused: usize,
+    pub(crate) switches: usize,
+    pub(crate) ddl: usize,
+    /// What went wrong against a promise, by its kind: how often, and the first with what was done before it.
+    broken: BTreeMap<String, (usize, String)>,
+    trace: VecDeque<String>,
+    is_verbose: bool,
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Situation {
+    pub(crate) usage: (Use, Grade),
+    pub(crate) by: Use,
+    pub(crate) site: usize,
+    pub(crate) action: u64,
+}
+
+impl Report {
+    pub(crate) fn new(is_verbose: bool) -> Report {
+        let (counts, broken, trace) = Default::default();
+        Report { counts, refused: 0, switches: 0, ddl: 0, broken, trace, is_verbose }
+    }
+
+    /// Notes what is done.
+    pub(crate) fn note(&mut self, action: u64, what: &str) {
+        if self.is_verbose {
+            println!("{action}: {what}");
+        }
+        self.trace.push_back(format!("{action}: {what}"));
+        if self.trace.len() > TRACE {
+            self.trace.pop_front();
+        }
+    }
+
+    pub(crate) fn judge(&mut self, findings: &Findings, memory: &mut Memory, situation: Situation) {
+        self.refused += usize::from(findings.is_refused);
+        for found in &findings.answers {
+            self.judge_one(found, memory, situation);
+        }
+    }
+
+    fn judge_one(&mut self, found: &Found, memory: &mut Memory, situation: Situation) {
+        let (usage, mut grade) = situation.usage;
+        if grade == Grade::Strict && memory.rolled_back.contains(KEYS[found.ask.key].name) {
+            grade = Grade::NotWrong;
+        }
+        let count = self.counts.entry(usage).or_default();
+        match &found.result {
+            Ok(answer) => {
+                assert_eq!(answer.meant.is_some(), found.exists, "the model is wrong: {found:?}\n{}", self.last());
+                if answer.meant == Some(answer.bound) {
+                    count.right += 1;
+                    let Situation { site, action, .. } = situation;
+                    memory.seen.insert((found.ask, answer.bound), Seen { site, path: found.path, action });
+                    return;
+                }
+                count.wrong += 1;
+                if matches!(grade, Grade::Strict | Grade::NotWrong) {
+                    let seen = memory.seen.get(&(found.ask, answer.bound)).copied();
+                    self.break_promise(&origin(situation, seen, found), found, situation, seen);
+                }
+            }
+            Err(_) if !found.exists => count.right += 1,
+            Err(error) => {
+                count.failed += 1;
+                if matches!(grade, Grade::Strict | Grade::Healed) {
+                    let what: String = error.chars().filter(|c| !c.is_ascii_digit()).collect();
+                    let kind = format!("failed, {usage:?} by {:?}: {what}", situation.by);
+                    self.break_promise(&kind, found, situation, None);
+                }
+            }
+        }
+    }
+
+    fn break_promise(&mut self, kind: &str, found: &Found, situation: Situation, seen: Option<Seen>) {
+        let shown = format!(
+            "action {}, {:?} by {:?} on {}: {} under {}: {:?}; {}\n{}",
+            situation.action,
+            situation.usage.0,
+            situation.by,
+            LETTERS[situation.site],
+            found.ask.shown(),
+            found.path.join(", "),
+            found.result,
+            seen.map_or("".to_owned(), |Seen { site, path, action }| format!(
+                "right in action {action}, on {} under {}",
+                LETTERS[site],
+                path.join(", ")
+            )),
+            self.last()
+        );
+        self.broken.entry(kind.to_owned()).or_insert((0, shown)).0 += 1;
+    }
+
+    /// What was done last.
+    pub(crate) fn last(&self) -> String {
+        self.trace.iter().map(|what| format!("    {what}\n")).collect()
+    }
+
+    fn sum(&self, judged: impl Fn(Use) -> bool) -> Count {
+        self.counts.iter().filter(|(usage, _)| judged(**usage)).fold(Count::default(), |sum, (_, count)| Count {
+            right: sum.right + count.right,
+            wrong: sum.wrong + count.wrong,
+            failed: sum.failed + count.failed,
+        })
+    }
+
+    /// Answers of which something is promised.
+    pub(crate) fn answers(&self) -> usize {
+        let sum = self.sum(is_judged);
+        sum.right + sum.wrong + sum.failed
+    }
+
+    pub(crate) fn promises_broken(&self) -> usize {
+        self.broken.values().map(|(count, _)| count).sum()
+    }
+
+    /// Wrong answers of the control.
+    pub(crate) fn control(&self) -> usize {
+        self.sum(|usage| usage == Use::Stock).wrong
+    }
+}
+
+fn is_judged(usage: Use) -> bool {
+    !matches!(usage, Use::Stray | Use::Stock)
+}
+
+/// Where the OID of a wrong answer came from. The letters are those of the faults that this test was written to find.
+fn origin(situation: Situation, seen: Option<Seen>, found: &Found) -> String {
+    let what = match KEYS[found.ask.key].name.as_bytes()[0] {
+        b'r' => "row type",
+        b'm' => "temporary type",
+        _ => "type",
+    };
+    let from = match seen {
+        None => "? of unknown origin",
+        Some(seen) if seen.site != situation.site && matches!(situation.by, Use::Held | Use::Window) => {
+            "B: another server's, on a connection that was not asked"
+        }
+        Some(seen) if seen.site != situation.site => "C: another server's, although the checkout asked",
+        Some(seen) if seen.path != found.path => "E: another path's",
+        Some(_) => "D: what the name meant before, on the same server",
+    };
+    format!("{from} ({what}, {:?} by {:?})", situation.usage.0, situation.by)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, (times, first)) in &self.broken {
+            writeln!(f, "{times} × {kind}\n  the first: {first}")?;
+        }
+        for (usage, Count { right, wrong, failed }) in &self.counts {
+            let (name, note) = (format!("{usage:?}"), if is_judged(*usage) { "" } else { " (not judged)" });
+            writeln!(f, "{name:>10}: {right} right, {wrong} wrong, {failed} failed{note}")?;
+        }
+        let of = |usage| {
+            let Count { right, wrong, failed } = self.sum(|one| one == usage);
+            right + wrong + failed
+        };
+        write!(
+            f,
+            "{} answers ({} plain, {} verified, {} window, {} held, {} tenant, {} hot_query): {} wrong, {} failed, \
+             {} refused; {} against a promise; {} switches, {} DDL statements; the control: {} wrong",
+            self.answers(),
+            of(Use::Plain),
+            of(Use::Verified),
+            of(Use::Window),
+            of(Use::Held),
+            of(Use::Tenant),
+            of(Use::Query),
+            self.sum(is_judged).wrong,
+            self.sum(is_judged).failed,
+            self.refused,
+            self.promises_broken(),
+            self.switches,
+            self.ddl,
+            self.control()
+        )
+    }
+}
