@@ -17,7 +17,6 @@ use fixture::builder;
 use crate::model::{Catalog, DEFAULT_PATH, Path};
 use crate::promises::Use;
 use crate::sites::{AnyError, DATABASE, Sites};
-use crate::steps::Ask;
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -36,8 +35,8 @@ pub(crate) struct Memory {
     /// The session's path and its temporary types, if it has a session of its own.
     pub(crate) path: Path,
     pub(crate) temporary: Catalog,
-    /// Which binds were right.
-    pub(crate) seen: BTreeMap<(Ask, u32), Seen>,
+    /// Which OIDs were right for a key.
+    pub(crate) seen: BTreeMap<(usize, u32), Seen>,
     /// Names that were used in a transaction that created them and was rolled back.
     pub(crate) rolled_back: BTreeSet<&'static str>,
     session: Option<i32>,

@@ -91,7 +91,7 @@ impl<const KEY: usize, const ARRAY: bool> QueryId for Meaning<KEY, ARRAY> {
 }
 
 impl<const KEY: usize, const ARRAY: bool> Query for Meaning<KEY, ARRAY> {
-    type SqlType = (Oid, Nullable<Oid>);
+    type SqlType = (Oid, Nullable<Oid>, Nullable<Oid>);
 }
 
 impl<const KEY: usize, const ARRAY: bool> RunQueryDsl<PgConnection> for Meaning<KEY, ARRAY> {}
@@ -104,9 +104,10 @@ impl<const KEY: usize, const ARRAY: bool> QueryFragment<Pg> for Meaning<KEY, ARR
         } else {
             out.push_bind_param::<Nullable<Named<KEY>>, _>(&None::<Value>)?;
         }
-        out.push_sql(")::pg_catalog.oid, pg_catalog.to_regtype('");
-        out.push_sql(&shown(KEY, ARRAY));
-        out.push_sql("')::pg_catalog.oid");
+        out.push_sql(")::pg_catalog.oid");
+        for is_array in [false, true] {
+            out.push_sql(&format!(", pg_catalog.to_regtype('{}')::pg_catalog.oid", shown(KEY, is_array)));
+        }
         Ok(())
     }
 }
@@ -118,11 +119,12 @@ pub(crate) fn shown(key: usize, array: bool) -> String {
     format!("{schema}{name}{}", if array { "[]" } else { "" })
 }
 
-/// The type that a bind arrived with, and the one that its name meant.
+/// The type that a bind arrived with, and the one that its name meant then, with its array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
 pub(crate) struct Answer {
     pub(crate) bound: u32,
     pub(crate) meant: Option<u32>,
+    pub(crate) array: Option<u32>,
 }
 
 fn answer<const KEY: usize, const ARRAY: bool>(conn: &mut PgConnection, healed: bool) -> QueryResult<Answer> {

@@ -113,7 +113,7 @@ pub(crate) enum Ddl {
 
 /// How many actions old a type is before it is moved. So most are older than [the bound](crate::promises::BOUND)
 /// without a wait.
-const MATURE: u64 = 25;
+const MATURE: u64 = 15;
 const ATTEMPTS: usize = 12;
 
 impl Ddl {

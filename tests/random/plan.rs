@@ -1,9 +1,12 @@
 //! What is drawn at random.
 
-use crate::keys::{KEYS, TEMPORARY};
+use crate::keys::{KEYS, ROWS, TEMPORARY};
 use crate::model::{DEFAULT_PATH, Ddl, Kind, SESSION_PATHS, TEMPORARY_SCHEMA, TENANTS, create};
 use crate::promises::Use;
 use crate::steps::{Ask, Scope, Step, Tenancy};
+
+/// How often something else is drawn than what is wanted, before it is taken.
+const ATTEMPTS: usize = 60;
 
 /// What bounds a plan.
 pub(crate) struct Bounds<'a> {
@@ -14,8 +17,9 @@ pub(crate) struct Bounds<'a> {
     /// A session of its own, whose path may be set.
     pub(crate) is_direct: bool,
     pub(crate) is_writable: bool,
-    /// The names whose types may be moved now.
-    pub(crate) movable: &'a [&'static str],
+    /// The names whose types are moved, and used most. None: no type is moved or created.
+    pub(crate) focus: &'a [&'static str],
+    pub(crate) has_tenants: bool,
     /// Names of temporary types that were created on this server.
     pub(crate) spent: &'a dyn Fn(&'static str) -> bool,
 }
@@ -27,7 +31,7 @@ impl Bounds<'_> {
             (_, 25..32) => Some(Step::PlainTransaction(self.asks(rng, self.scope, true))),
             (_, 32..38) => Some(Step::Query(self.ask(rng, self.scope, true))),
             (_, 38..42) => Some(Step::Synchronize),
-            (_, 42..60) => Some(self.tenant(rng)),
+            (_, 42..60) => self.has_tenants.then(|| self.tenant(rng)),
             (_, 60..64) => self.migration(rng),
             (_, 64..67) => self.temporary(rng),
             (_, 67..70) => {
@@ -41,8 +45,19 @@ impl Bounds<'_> {
     /// A bind; one in ten of a name that may mean nothing.
     fn ask(&self, rng: &mut fastrand::Rng, scope: &Scope, may_be_missing: bool) -> Ask {
         let may_be_missing = may_be_missing && rng.u8(..10) == 0;
-        loop {
+        // Of what is moved, or of what nobody watches.
+        let wanted = rng.u8(..3);
+        for attempt in 0.. {
             let key = rng.usize(..KEYS.len());
+            let name = KEYS[key].name;
+            let is_wanted = match wanted {
+                0 => self.focus.contains(&name),
+                1 => ROWS.contains(&name) || TEMPORARY.contains(&name),
+                _ => true,
+            };
+            if !is_wanted && attempt < ATTEMPTS {
+                continue;
+            }
             let Some(ty) = scope.catalog.find(KEYS[key], scope.path) else {
                 if may_be_missing {
                     return Ask { key, array: false };
@@ -52,6 +67,7 @@ impl Bounds<'_> {
             let has_array = ty.kind != Kind::Domain || self.major >= 11;
             return Ask { key, array: has_array && rng.u8(..6) == 0 };
         }
+        unreachable!("a search without an end");
     }
 
     /// An error ends a transaction, so only the last one may be missing.
@@ -78,10 +94,10 @@ impl Bounds<'_> {
     }
 
     fn migration(&self, rng: &mut fastrand::Rng) -> Option<Step> {
-        if !self.is_writable {
+        if !self.is_writable || self.focus.is_empty() {
             return None;
         }
-        let ddl = Ddl::random(rng, &self.scope.catalog, self.movable, self.action)?;
+        let ddl = Ddl::random(rng, &self.scope.catalog, self.focus, self.action)?;
         let mut scope = self.scope.clone();
         ddl.apply(&mut scope.catalog, self.action);
         let asks = self.asks(rng, &scope, false);
@@ -91,7 +107,8 @@ impl Bounds<'_> {
     /// One of a name of its own, or one that hides another type.
     fn temporary(&self, rng: &mut fastrand::Rng) -> Option<Step> {
         let names = [TEMPORARY[0], TEMPORARY[1], TEMPORARY[2], "n0", "n1"];
-        let name = rng.choice(names).filter(|name| self.is_writable && !(self.spent)(name))?;
+        let name =
+            rng.choice(names).filter(|name| self.is_writable && !self.focus.is_empty() && !(self.spent)(name))?;
         Some(Step::Temporary { name, is_table: TEMPORARY.contains(&name) && rng.bool() })
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::clients::{Memory, Seen};
 use crate::keys::KEYS;
 use crate::promises::{Grade, Use};
-use crate::sites::LETTERS;
+use crate::sites::{LETTERS, Sites};
 use crate::steps::{Findings, Found};
 
 const TRACE: usize = 25;
@@ -56,14 +56,14 @@ impl Report {
         }
     }
 
-    pub(crate) fn judge(&mut self, findings: &Findings, memory: &mut Memory, situation: Situation) {
+    pub(crate) fn judge(&mut self, findings: &Findings, memory: &mut Memory, situation: Situation, sites: &Sites) {
         self.refused += usize::from(findings.is_refused);
         for found in &findings.answers {
-            self.judge_one(found, memory, situation);
+            self.judge_one(found, memory, situation, sites);
         }
     }
 
-    fn judge_one(&mut self, found: &Found, memory: &mut Memory, situation: Situation) {
+    fn judge_one(&mut self, found: &Found, memory: &mut Memory, situation: Situation, sites: &Sites) {
         let (usage, mut grade) = situation.usage;
         if grade == Grade::Strict && memory.rolled_back.contains(KEYS[found.ask.key].name) {
             grade = Grade::NotWrong;
@@ -72,16 +72,20 @@ impl Report {
         match &found.result {
             Ok(answer) => {
                 assert_eq!(answer.meant.is_some(), found.exists, "the model is wrong: {found:?}\n{}", self.last());
-                if answer.meant == Some(answer.bound) {
+                let meant = if found.ask.array { answer.array } else { answer.meant };
+                if meant == Some(answer.bound) {
                     count.right += 1;
                     let Situation { site, action, .. } = situation;
-                    memory.seen.insert((found.ask, answer.bound), Seen { site, path: found.path, action });
+                    // Diesel keeps both.
+                    for oid in [answer.meant, answer.array].into_iter().flatten() {
+                        memory.seen.insert((found.ask.key, oid), Seen { site, path: found.path, action });
+                    }
                     return;
                 }
                 count.wrong += 1;
                 if matches!(grade, Grade::Strict | Grade::NotWrong) {
-                    let seen = memory.seen.get(&(found.ask, answer.bound)).copied();
-                    self.break_promise(&origin(situation, seen, found), found, situation, seen);
+                    let seen = memory.seen.get(&(found.ask.key, answer.bound)).copied();
+                    self.break_promise(&origin(situation, seen, found, sites), found, situation, seen);
                 }
             }
             Err(_) if !found.exists => count.right += 1,
@@ -139,9 +143,10 @@ impl Report {
         self.broken.values().map(|(count, _)| count).sum()
     }
 
-    /// Wrong answers of the control.
+    /// What went wrong in the control.
     pub(crate) fn control(&self) -> usize {
-        self.sum(|usage| usage == Use::Stock).wrong
+        let Count { wrong, failed, .. } = self.sum(|usage| usage == Use::Stock);
+        wrong + failed
     }
 }
 
@@ -150,13 +155,20 @@ fn is_judged(usage: Use) -> bool {
 }
 
 /// Where the OID of a wrong answer came from. The letters are those of the faults that this test was written to find.
-fn origin(situation: Situation, seen: Option<Seen>, found: &Found) -> String {
+fn origin(situation: Situation, seen: Option<Seen>, found: &Found, sites: &Sites) -> String {
     let what = match KEYS[found.ask.key].name.as_bytes()[0] {
         b'r' => "row type",
         b'm' => "temporary type",
         _ => "type",
     };
+    let name = KEYS[found.ask.key].name;
+    let bound = found.result.as_ref().map_or(0, |answer| answer.bound);
+    let whose = if seen.is_none() { sites.whose(bound) } else { Vec::new() };
+    let is_namesake =
+        |on_this: bool| whose.iter().any(|(site, _, found)| (*site == situation.site) == on_this && found == name);
     let from = match seen {
+        None if is_namesake(true) => "E: another path's (by its name)",
+        None if is_namesake(false) => "C: another server's (by its name)",
         None => "? of unknown origin",
         Some(seen) if seen.site != situation.site && matches!(situation.by, Use::Held | Use::Window) => {
             "B: another server's, on a connection that was not asked"
@@ -184,7 +196,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} answers ({} plain, {} verified, {} window, {} held, {} tenant, {} hot_query): {} wrong, {} failed, \
-             {} refused; {} against a promise; {} switches, {} DDL statements; the control: {} wrong",
+             {} refused; {} against a promise; {} switches, {} DDL statements; the control: {} wrong or failed",
             self.answers(),
             of(Use::Plain),
             of(Use::Verified),

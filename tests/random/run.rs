@@ -9,7 +9,7 @@ use crate::sites::{AnyError, LETTERS, Sites};
 use crate::steps::{Scope, Step};
 
 /// Actions of a round. Each has new connections.
-const ROUND: u64 = 150;
+const ROUND: u64 = 70;
 /// Rounds that four servers live.
 const ROUNDS: u64 = 8;
 /// The pairs of majors that long runs take in turn: of A, B and C, and of D.
@@ -29,6 +29,10 @@ struct Run {
     clients: Vec<Client>,
     action: u64,
     is_tracked: bool,
+    /// The names whose types are moved in this round, and used most.
+    focus: Vec<&'static str>,
+    /// A tenant's path often leads to a reset, which would hide other faults.
+    has_tenants: bool,
 }
 
 pub(crate) fn run(settings: Settings) -> Result<Report, AnyError> {
@@ -38,7 +42,15 @@ pub(crate) fn run(settings: Settings) -> Result<Report, AnyError> {
     let mut action = 1;
     for majors in MAJORS.into_iter().cycle() {
         let sites = Sites::start(&mut rng, majors)?;
-        let mut run = Run { rng: rng.fork(), sites, clients: Vec::new(), action, is_tracked };
+        let mut run = Run {
+            rng: rng.fork(),
+            sites,
+            clients: Vec::new(),
+            action,
+            is_tracked,
+            focus: Vec::new(),
+            has_tenants: false,
+        };
         for round in 0..ROUNDS {
             // What is tracked belongs to the process, and can't be undone: in the last third of the answers.
             if !run.is_tracked && report.answers() * 3 >= settings.answers * 2 {
@@ -47,9 +59,9 @@ pub(crate) fn run(settings: Settings) -> Result<Report, AnyError> {
                 track_some();
             }
             run.round(round, &mut report)?;
-            if report.answers() >= settings.answers {
-                return Ok(report);
-            }
+        }
+        if report.answers() >= settings.answers {
+            return Ok(report);
         }
         (is_tracked, action) = (run.is_tracked, run.action);
     }
@@ -66,6 +78,13 @@ impl Run {
         }
         report.note(self.action, "recreate what is not watched, on each server; new connections");
         let unwatched = if self.is_tracked { &TYPES[TRACKED..] } else { &[] };
+        self.focus = if round == 0 { Vec::new() } else { self.draw_focus() };
+        self.has_tenants = round > 0 && self.rng.bool();
+        if self.rng.bool() {
+            // They are new then, when they are created.
+            report.note(self.action, &format!("drop {:?} everywhere", self.focus));
+            self.sites.drop_everywhere(&self.focus)?;
+        }
         self.sites.recreate_unwatched(&mut self.rng, unwatched, self.action)?;
         self.clients = Client::all(&self.sites)?;
         for _ in 0..ROUND {
@@ -79,23 +98,27 @@ impl Run {
         Ok(())
     }
 
-    fn movable(&self) -> &'static [&'static str] {
-        if self.is_tracked { &TYPES[..TRACKED] } else { &TYPES }
+    fn draw_focus(&mut self) -> Vec<&'static str> {
+        let mut names = if self.is_tracked { TYPES[..TRACKED].to_vec() } else { TYPES.to_vec() };
+        self.rng.shuffle(&mut names);
+        names.truncate(self.rng.usize(2..=4));
+        names
     }
 
     fn change(&mut self, report: &mut Report) -> Result<(), AnyError> {
         let writable = self.sites.writable();
-        let site = writable[self.rng.usize(..writable.len())];
-        let movable = self.movable();
+        let is_current = writable.contains(&self.sites.current) && self.rng.bool();
+        let site = if is_current { self.sites.current } else { writable[self.rng.usize(..writable.len())] };
         let catalog = &self.sites.all[site].catalog;
-        let Some(ddl) = Ddl::random(&mut self.rng, catalog, movable, self.action) else { return Ok(()) };
+        let Some(ddl) = Ddl::random(&mut self.rng, catalog, &self.focus, self.action) else { return Ok(()) };
         report.note(self.action, &format!("on {}: {ddl:?}", LETTERS[site]));
         report.ddl += 1;
         self.sites.change(site, ddl, self.action)
     }
 
     fn switch(&mut self, report: &mut Report) -> Result<(), AnyError> {
-        let site = self.rng.usize(..LETTERS.len());
+        // A and B most, which differ least.
+        let site = [0, 1, 0, 1, 2, 3][self.rng.usize(..6)];
         if site == self.sites.current {
             return Ok(());
         }
@@ -114,7 +137,6 @@ impl Run {
         }
         let path: Path = client.memory.path;
         for _ in 0..self.rng.usize(1..=4) {
-            let movable = if self.is_tracked { &TYPES[..TRACKED] } else { &TYPES };
             let temporary = if client.direct.is_some() { &client.memory.temporary } else { &self.sites.temporary };
             let mut catalog = self.sites.all[site].catalog.clone();
             catalog.extend(temporary);
@@ -126,7 +148,8 @@ impl Run {
                 major: self.sites.all[site].cluster.major(),
                 is_direct: client.direct.is_some(),
                 is_writable: !self.sites.all[site].is_standby,
-                movable,
+                focus: &self.focus,
+                has_tenants: self.has_tenants,
                 spent: &|name| self.sites.spent.contains(&(site, name)),
             }
             .step(&mut self.rng);
@@ -165,7 +188,7 @@ impl Run {
                 }
                 _ => false,
             };
-            report.judge(&findings, &mut client.memory, situation);
+            report.judge(&findings, &mut client.memory, situation, &self.sites);
             if is_over {
                 break;
             }

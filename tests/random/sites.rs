@@ -126,6 +126,33 @@ impl Sites {
         self.catch_up()
     }
 
+    /// Drops all types of these names.
+    pub(crate) fn drop_everywhere(&mut self, names: &[&'static str]) -> Result<(), AnyError> {
+        for site in self.writable() {
+            let mut sql = String::new();
+            for (schema, name) in
+                SCHEMAS.into_iter().flat_map(|schema| names.iter().map(move |name| (schema, *name)))
+            {
+                sql += &format!("DROP TYPE IF EXISTS {schema}.{name};");
+                self.all[site].catalog.remove(schema, name);
+            }
+            self.run(site, &sql)?;
+        }
+        Ok(())
+    }
+
+    /// What an OID is on each server.
+    pub(crate) fn whose(&self, oid: u32) -> Vec<(usize, String, String)> {
+        let sql = "SELECT nspname::text, typname::text FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
+            WHERE t.oid = $1 OR (typarray = $1 AND $1 <> 0)";
+        let ask = |site: usize| {
+            let mut client = self.all[site].cluster.client(DATABASE).ok()?;
+            let row = client.query_opt(sql, &[&oid]).ok()??;
+            Some((site, row.get(0), row.get(1)))
+        };
+        (0..self.all.len()).filter_map(ask).collect()
+    }
+
     pub(crate) fn promote(&mut self) -> Result<(), AnyError> {
         self.follow()?;
         self.all[STANDBY].cluster.promote()?;
@@ -161,7 +188,7 @@ fn fill(rng: &mut fastrand::Rng, cluster: &Cluster) -> Result<Catalog, AnyError>
     for schema in SCHEMAS {
         sql += &format!("CREATE SCHEMA IF NOT EXISTS {schema};");
     }
-    let mut types: Vec<_> = TYPES.iter().map(|name| ("public", *name, Kind::Enum)).collect();
+    let mut types: Vec<_> = TYPES[..4].iter().map(|name| ("public", *name, Kind::Enum)).collect();
     types.extend(TYPES[..3].iter().map(|name| ("t1", *name, Kind::Domain)));
     types.extend(TYPES[..2].iter().map(|name| ("t2", *name, Kind::Composite)));
     types.extend(ROWS.iter().map(|name| ("public", *name, Kind::Row)));
