@@ -48,6 +48,10 @@ impl Catalog {
         self.0.remove(&(schema, name))
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().map(|(_, name)| *name)
+    }
+
     pub(crate) fn extend(&mut self, other: &Catalog) {
         self.0.extend(&other.0);
     }
@@ -129,13 +133,16 @@ impl Ddl {
 
     fn guess(rng: &mut fastrand::Rng, catalog: &Catalog, names: &[&'static str]) -> Option<Ddl> {
         let there: Vec<_> = catalog.of_names(names).collect();
-        let (schema, name) = (rng.choice(SCHEMAS)?, *rng.choice(names)?);
+        let schema = if rng.bool() { DEFAULT_PATH[rng.usize(..2)] } else { rng.choice(SCHEMAS)? };
+        let name = *rng.choice(names)?;
         let kind = rng.choice([Kind::Domain, Kind::Enum, Kind::Composite])?;
         let is_free = |schema, name| catalog.get(schema, name).is_none();
         if rng.u8(..10) < 3 {
             return is_free(schema, name).then_some(Ddl::Create { schema, name, kind });
         }
-        let (from_schema, from, _) = *rng.choice(&there)?;
+        // Of two the younger one: it may be in nobody's snapshot.
+        let two = [*rng.choice(&there)?, *rng.choice(&there)?];
+        let (from_schema, from, _) = two.into_iter().max_by_key(|(_, _, ty)| ty.created.0)?;
         match rng.u8(..5) {
             0 => Some(Ddl::Drop { schema: from_schema, name: from }),
             1 => Some(Ddl::Recreate { schema: from_schema, name: from, kind }),

@@ -1,5 +1,7 @@
 //! What is drawn at random.
 
+use std::collections::BTreeSet;
+
 use crate::keys::{KEYS, ROWS, TEMPORARY};
 use crate::model::{DEFAULT_PATH, Ddl, Kind, SESSION_PATHS, TEMPORARY_SCHEMA, TENANTS, create};
 use crate::promises::Use;
@@ -20,6 +22,8 @@ pub(crate) struct Bounds<'a> {
     /// The names whose types are moved, and used most. None: no type is moved or created.
     pub(crate) focus: &'a [&'static str],
     pub(crate) has_tenants: bool,
+    /// The keys that this client has used.
+    pub(crate) used: BTreeSet<usize>,
     /// Names of temporary types that were created on this server.
     pub(crate) spent: &'a dyn Fn(&'static str) -> bool,
 }
@@ -45,14 +49,15 @@ impl Bounds<'_> {
     /// A bind; one in ten of a name that may mean nothing.
     fn ask(&self, rng: &mut fastrand::Rng, scope: &Scope, may_be_missing: bool) -> Ask {
         let may_be_missing = may_be_missing && rng.u8(..10) == 0;
-        // Of what is moved, or of what nobody watches.
-        let wanted = rng.u8(..3);
+        // Of what is moved, of what nobody watches, or of what this client has used.
+        let wanted = rng.u8(..4);
         for attempt in 0.. {
             let key = rng.usize(..KEYS.len());
             let name = KEYS[key].name;
             let is_wanted = match wanted {
                 0 => self.focus.contains(&name),
                 1 => ROWS.contains(&name) || TEMPORARY.contains(&name),
+                2 => self.used.contains(&key),
                 _ => true,
             };
             if !is_wanted && attempt < ATTEMPTS {

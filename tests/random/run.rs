@@ -31,6 +31,8 @@ struct Run {
     is_tracked: bool,
     /// The names whose types are moved in this round, and used most.
     focus: Vec<&'static str>,
+    /// Servers are not switched.
+    is_calm: bool,
     /// A tenant's path often leads to a reset, which would hide other faults.
     has_tenants: bool,
 }
@@ -50,6 +52,7 @@ pub(crate) fn run(settings: Settings) -> Result<Report, AnyError> {
             is_tracked,
             focus: Vec::new(),
             has_tenants: false,
+            is_calm: false,
         };
         for round in 0..ROUNDS {
             // What is tracked belongs to the process, and can't be undone: in the last third of the answers.
@@ -69,7 +72,7 @@ pub(crate) fn run(settings: Settings) -> Result<Report, AnyError> {
 }
 
 impl Run {
-    /// In the first round all servers but D have the same watched types. In the last one the standby was promoted.
+    /// In the first two rounds all servers but D have the same watched types. In the last one the standby was promoted.
     fn round(&mut self, round: u64, report: &mut Report) -> Result<(), AnyError> {
         self.clients.clear();
         if round + 1 == ROUNDS {
@@ -78,9 +81,10 @@ impl Run {
         }
         report.note(self.action, "recreate what is not watched, on each server; new connections");
         let unwatched = if self.is_tracked { &TYPES[TRACKED..] } else { &[] };
-        self.focus = if round == 0 { Vec::new() } else { self.draw_focus() };
-        self.has_tenants = round > 0 && self.rng.bool();
-        if self.rng.bool() {
+        self.is_calm = round > 1 && self.rng.u8(..3) == 0;
+        self.focus = if round < 2 { Vec::new() } else { self.draw_focus() };
+        self.has_tenants = round > 1 && !self.is_calm && self.rng.u8(..3) > 0;
+        if self.is_calm || self.rng.bool() {
             // They are new then, when they are created.
             report.note(self.action, &format!("drop {:?} everywhere", self.focus));
             self.sites.drop_everywhere(&self.focus)?;
@@ -88,9 +92,9 @@ impl Run {
         self.sites.recreate_unwatched(&mut self.rng, unwatched, self.action)?;
         self.clients = Client::all(&self.sites)?;
         for _ in 0..ROUND {
-            match self.rng.u8(..100) {
-                0..16 if round > 0 => self.change(report)?,
-                16..30 => self.switch(report)?,
+            match (self.rng.u8(..100), self.is_calm) {
+                (0..16, false) | (0..30, true) if round > 1 => self.change(report)?,
+                (16..30, false) => self.switch(report)?,
                 _ => self.use_client(report)?,
             }
             self.action += 1;
@@ -107,7 +111,7 @@ impl Run {
 
     fn change(&mut self, report: &mut Report) -> Result<(), AnyError> {
         let writable = self.sites.writable();
-        let is_current = writable.contains(&self.sites.current) && self.rng.bool();
+        let is_current = writable.contains(&self.sites.current) && (self.is_calm || self.rng.bool());
         let site = if is_current { self.sites.current } else { writable[self.rng.usize(..writable.len())] };
         let catalog = &self.sites.all[site].catalog;
         let Some(ddl) = Ddl::random(&mut self.rng, catalog, &self.focus, self.action) else { return Ok(()) };
@@ -150,6 +154,7 @@ impl Run {
                 is_writable: !self.sites.all[site].is_standby,
                 focus: &self.focus,
                 has_tenants: self.has_tenants,
+                used: client.memory.seen.keys().map(|(key, _)| *key).collect(),
                 spent: &|name| self.sites.spent.contains(&(site, name)),
             }
             .step(&mut self.rng);

@@ -122,7 +122,7 @@ impl Sites {
             self.run(site, &sql)?;
         }
         self.is_behind = true;
-        self.spent.clear();
+        self.spent = self.temporary.names().map(|name| (self.current, name)).collect();
         self.catch_up()
     }
 
