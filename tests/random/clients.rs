@@ -163,6 +163,11 @@ impl DerefMut for Checkout<'_> {
 }
 
 impl Memory {
+    /// The keys that were bound.
+    pub(crate) fn used(&self) -> BTreeSet<usize> {
+        self.seen.keys().map(|(key, _)| *key).collect()
+    }
+
     /// A pool may have replaced a connection, and with it what was the session's own.
     pub(crate) fn notice_session(&mut self, conn: &mut PgConnection) -> QueryResult<()> {
         let now = diesel::select(sql::<Integer>("pg_catalog.pg_backend_pid()")).get_result(conn)?;

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     /// What went wrong against a promise, by its kind: how often, and the first with what was done before it.
     broken: BTreeMap<String, (usize, String)>,
     trace: VecDeque<String>,
+    /// The campaign.
+    seed: u64,
     is_verbose: bool,
 }
 
@@ -42,7 +44,14 @@ pub(crate) struct Situation {
 impl Report {
     pub(crate) fn new(is_verbose: bool) -> Report {
         let (counts, broken, trace) = Default::default();
-        Report { counts, refused: 0, switches: 0, ddl: 0, broken, trace, is_verbose }
+        Report { counts, refused: 0, switches: 0, ddl: 0, broken, trace, seed: 0, is_verbose }
+    }
+
+    /// Notes that a campaign begins.
+    pub(crate) fn begin(&mut self, seed: u64, [major, other]: [u32; 2]) {
+        self.seed = seed;
+        self.trace.clear();
+        println!("RANDOM_SEED={seed}: PostgreSQL {major}, D is PostgreSQL {other}; {} answers", self.answers());
     }
 
     /// Notes what is done.
@@ -71,7 +80,13 @@ impl Report {
         let count = self.counts.entry(usage).or_default();
         match &found.result {
             Ok(answer) => {
-                assert_eq!(answer.meant.is_some(), found.exists, "the model is wrong: {found:?}\n{}", self.last());
+                assert_eq!(
+                    answer.meant.is_some(),
+                    found.exists,
+                    "RANDOM_SEED={}: the model is wrong: {found:?}\n{}",
+                    self.seed,
+                    self.last()
+                );
                 let meant = if found.ask.array { answer.array } else { answer.meant };
                 if meant == Some(answer.bound) {
                     count.right += 1;
@@ -102,7 +117,8 @@ impl Report {
 
     fn break_promise(&mut self, kind: &str, found: &Found, situation: Situation, seen: Option<Seen>) {
         let shown = format!(
-            "action {}, {:?} by {:?} on {}: {} under {}: {:?}; {}\n{}",
+            "RANDOM_SEED={}, action {}, {:?} by {:?} on {}: {} under {}: {:?}; {}\n{}",
+            self.seed,
             situation.action,
             situation.usage.0,
             situation.by,

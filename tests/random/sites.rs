@@ -144,7 +144,7 @@ impl Sites {
     /// What an OID is on each server.
     pub(crate) fn whose(&self, oid: u32) -> Vec<(usize, String, String)> {
         let sql = "SELECT nspname::text, typname::text FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
-            WHERE t.oid = $1 OR (typarray = $1 AND $1 <> 0)";
+            WHERE t.oid = $1 OR typarray = $1 ORDER BY typarray = $1 DESC LIMIT 1";
         let ask = |site: usize| {
             let mut client = self.all[site].cluster.client(DATABASE).ok()?;
             let row = client.query_opt(sql, &[&oid]).ok()??;

@@ -92,6 +92,11 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
+    /// Nothing failed.
+    pub(crate) fn is_done(&self) -> bool {
+        !self.is_refused && self.answers.iter().all(|found| found.result.is_ok())
+    }
+
     fn ask(&mut self, conn: &mut PgConnection, asks: &[Ask], scope: &Scope) -> QueryResult<()> {
         for one in asks {
             let result = ask(conn, one.key, one.array, false);
