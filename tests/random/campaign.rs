@@ -109,7 +109,7 @@ impl Campaign {
         report.note(self.action, &format!("switch to {}{after}", LETTERS[site]));
         report.switches += 1;
         if is_restarted {
-            self.sites.all[site].cluster.restart()?;
+            self.sites.restart(site)?;
         }
         self.sites.switch_to(site)
     }
@@ -119,7 +119,8 @@ impl Campaign {
         let Campaign { rng, sites, clients, action, mood } = self;
         let index = rng.usize(..clients.len());
         let Client { name, by, direct, memory, source } = &mut clients[index];
-        let mut session = Session { name, by: *by, direct: *direct, memory, sites, action: *action };
+        let is_asked = *by == Use::Verified;
+        let mut session = Session { name, by: *by, direct: *direct, memory, sites, action: *action, is_asked };
         let mut conn = source.check_out()?;
         if direct.is_some() {
             session.memory.notice_session(&mut conn)?;
@@ -142,6 +143,8 @@ struct Session<'a> {
     memory: &'a mut Memory,
     sites: &'a mut Sites,
     action: u64,
+    /// A checkout or `synchronize` came just before.
+    is_asked: bool,
 }
 
 impl Session<'_> {
@@ -182,7 +185,10 @@ impl Session<'_> {
         }
         let findings = step.run(conn, &self.scope());
         let is_over = self.note(step, &findings)?;
-        let situation = Situation { usage: step.usage(self.by), by: self.by, site, action: self.action };
+        self.is_asked |= matches!(step, Step::Synchronize);
+        let usage = step.usage(self.by, self.is_asked);
+        self.memory.notice_use(site, &findings, self.is_asked || !matches!(usage.0, Use::Stray | Use::Query));
+        let situation = Situation { usage, by: self.by, site, action: self.action };
         report.judge(&findings, self.memory, situation, self.sites);
         Ok(is_over)
     }

@@ -17,6 +17,7 @@ use fixture::builder;
 use crate::model::{Catalog, DEFAULT_PATH, Path};
 use crate::promises::Use;
 use crate::sites::{AnyError, DATABASE, Sites};
+use crate::steps::Findings;
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -40,6 +41,9 @@ pub(crate) struct Memory {
     /// Names that were used in a transaction that created them and was rolled back.
     pub(crate) rolled_back: BTreeSet<&'static str>,
     session: Option<i32>,
+    /// The server that answered when it was last asked, and the keys that were looked up on others since, unasked.
+    asked_on: Option<usize>,
+    pub(crate) strayed: BTreeSet<usize>,
 }
 
 /// Where and when a bind was right: its server, its path, and the action.
@@ -105,6 +109,8 @@ impl Client {
             seen: BTreeMap::new(),
             rolled_back: BTreeSet::new(),
             session: None,
+            asked_on: None,
+            strayed: BTreeSet::new(),
         };
         Ok(Client { name, by, direct, memory, source })
     }
@@ -166,6 +172,17 @@ impl Memory {
     /// The keys that were bound.
     pub(crate) fn used(&self) -> BTreeSet<usize> {
         self.seen.keys().map(|(key, _)| *key).collect()
+    }
+
+    /// Notes which server was asked, or which keys were bound on another one without a question.
+    pub(crate) fn notice_use(&mut self, site: usize, findings: &Findings, is_asked: bool) {
+        if is_asked {
+            if self.asked_on.replace(site) != Some(site) {
+                self.strayed.clear();
+            }
+        } else if self.asked_on.is_some_and(|asked_on| asked_on != site) {
+            self.strayed.extend(findings.answers.iter().map(|found| found.ask.key));
+        }
     }
 
     /// A pool may have replaced a connection, and with it what was the session's own.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::clients::{Memory, Seen};
 use crate::keys::KEYS;
-use crate::promises::{Grade, Use};
+use crate::promises::{Grade, STRAYS_ARE_HARMLESS, Use};
 use crate::sites::{LETTERS, Sites};
 use crate::steps::{Findings, Found};
 
@@ -76,6 +76,9 @@ impl Report {
         let (usage, mut grade) = situation.usage;
         if grade == Grade::Strict && memory.rolled_back.contains(KEYS[found.ask.key].name) {
             grade = Grade::NotWrong;
+        }
+        if !STRAYS_ARE_HARMLESS && memory.strayed.contains(&found.ask.key) {
+            grade = Grade::Unjudged;
         }
         let count = self.counts.entry(usage).or_default();
         match &found.result {

@@ -72,6 +72,12 @@ impl Sites {
         Ok(self.pgbouncer.switch(DATABASE, &self.all[site].cluster.target(DATABASE))?)
     }
 
+    /// Restarts a server that is not behind the pooler.
+    pub(crate) fn restart(&mut self, site: usize) -> Result<(), AnyError> {
+        self.is_behind |= site == STANDBY;
+        Ok(self.all[site].cluster.restart()?)
+    }
+
     /// Servers that take DDL.
     pub(crate) fn writable(&self) -> Vec<usize> {
         (0..self.all.len()).filter(|site| !self.all[*site].is_standby).collect()

@@ -186,15 +186,15 @@ impl Step {
         }
     }
 
-    /// How this counts on a connection that is used so.
-    pub(crate) fn usage(&self, by: Use) -> (Use, Grade) {
-        match (self, by) {
-            (_, Use::Stock) => (Use::Stock, Grade::Unjudged),
-            (Step::Tenant { .. }, _) => (Use::Tenant, Grade::Strict),
-            (Step::Plain(_) | Step::PlainTransaction(_), Use::Window | Use::Held) => (Use::Stray, Grade::Unjudged),
-            (Step::Plain(_) | Step::PlainTransaction(_), _) => (Use::Plain, Grade::Strict),
-            (Step::Query(_), Use::Verified) => (Use::Query, Grade::Strict),
-            (Step::Query(_), _) => (Use::Query, Grade::Healed),
+    /// How this counts on a connection that is used so. `is_asked`: a checkout or `synchronize` came just before.
+    pub(crate) fn usage(&self, by: Use, is_asked: bool) -> (Use, Grade) {
+        match self {
+            _ if by == Use::Stock => (Use::Stock, Grade::Unjudged),
+            Step::Plain(_) | Step::PlainTransaction(_) if is_asked => (Use::Plain, Grade::Strict),
+            Step::Plain(_) | Step::PlainTransaction(_) => (Use::Stray, Grade::Unjudged),
+            Step::Query(_) if is_asked => (Use::Query, Grade::Strict),
+            Step::Query(_) => (Use::Query, Grade::Healed),
+            Step::Tenant { .. } => (Use::Tenant, Grade::Strict),
             _ => (by, Grade::Strict),
         }
     }
