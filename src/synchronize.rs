@@ -274,3 +274,53 @@ fn guarded<T>(
 ) -> QueryResult<T> {
     if is_in_transaction(conn) { conn.transaction(questions) } else { questions(conn) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use diesel::connection::SimpleConnection;
+    use diesel::pg::PgMetadataLookup;
+    use diesel::sql_types::Oid;
+    use testbed::Cluster;
+
+    use super::*;
+    use crate::HotUpgradeExt;
+    use crate::catalog::clock::tests::advance;
+
+    /// The OID that a value of the type would be bound with.
+    fn bound(conn: &mut PgConnection) -> u32 {
+        conn.lookup_type("mood", None).oid().expect("a type of that name")
+    }
+
+    fn named(conn: &mut PgConnection) -> u32 {
+        diesel::select(diesel::dsl::sql::<Oid>("'mood'::regtype::oid"))
+            .get_result(conn)
+            .expect("a type of that name")
+    }
+
+    #[test]
+    fn a_type_that_came_after_the_last_look_is_compared_after_an_hour_without_traffic() {
+        let server = Cluster::shared(12);
+        let database = format!("hour_{}", std::process::id());
+        server.create_database(&database).expect("a database");
+        let connect = || PgConnection::establish(&server.url(&database)).expect("a connection");
+        let (mut plain, mut verified, mut stock, mut owner) = (connect(), connect(), connect(), connect());
+        synchronize(&mut plain).expect("a first look");
+        verified.hot_transaction(|_| QueryResult::Ok(())).expect("a first look");
+        owner.batch_execute("CREATE TYPE mood AS ENUM ('happy')").expect("a type");
+        let created = [&mut plain, &mut verified, &mut stock].map(bound);
+        assert_eq!(created, [named(&mut owner); 3], "each has looked it up by itself");
+
+        owner
+            .batch_execute("ALTER TYPE mood RENAME TO old_mood; CREATE TYPE mood AS ENUM ('happy')")
+            .expect("another type of that name");
+        advance(Duration::from_secs(3600));
+
+        synchronize(&mut plain).expect("a checkout");
+        assert_eq!(bound(&mut plain), named(&mut owner));
+        let in_transaction = verified.hot_transaction(|conn| QueryResult::Ok(bound(conn)));
+        assert_eq!(in_transaction, Ok(named(&mut owner)));
+        assert_ne!(bound(&mut stock), named(&mut owner), "the control");
+    }
+}

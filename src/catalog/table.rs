@@ -1,6 +1,6 @@
 //! The OIDs that this process knows, by the server they belong to.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{
@@ -25,6 +25,9 @@ lazy_static! {
 /// The size of all snapshots, in bytes. The least recently used one goes first.
 const MAX_SIZE: usize = 64 << 20;
 
+/// How many snapshots are kept that no new connection is filled from: connections that were can still be compared.
+const MAX_SUPERSEDED: usize = 64;
+
 /// How long a connection waits for another one's catalog load before it loads for itself.
 const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,8 @@ struct State {
     /// The latest snapshot of each place.
     current: HashMap<Place, SnapshotId>,
     databases: HashMap<Identity, Arc<Database>>,
+    /// The oldest first.
+    superseded: VecDeque<SnapshotId>,
     contents: HashMap<Identity, Vec<Weak<Content>>>,
     /// At least that of all snapshots together.
     size: usize,
@@ -262,9 +267,11 @@ impl State {
         let snapshot =
             Arc::new(Snapshot { id, scope, server, place, digest, path_condition: OnceLock::new(), content });
         self.size += Size::default().with(&snapshot);
-        if scope == Scope::Everyone {
-            self.current.insert(snapshot.place.clone(), id);
-        }
+        let superseded = match scope {
+            Scope::Everyone => self.current.insert(snapshot.place.clone(), id),
+            Scope::Session | Scope::Transaction => Some(id),
+        };
+        self.superseded.extend(superseded);
         self.entries.insert(id, Entry { snapshot: Arc::clone(&snapshot), last_used: self.tick().into() });
         snapshot
     }
@@ -276,11 +283,16 @@ impl State {
             return same;
         }
         let content = Arc::new(Content::new(view, identity, tracked().as_deref()));
+        known.retain(|content| content.strong_count() > 0);
         known.push(Arc::downgrade(&content));
         content
     }
 
     fn evict(&mut self) {
+        while self.superseded.len() > MAX_SUPERSEDED {
+            let oldest = self.superseded.pop_front();
+            oldest.into_iter().for_each(|id| self.remove(id));
+        }
         if self.size <= MAX_SIZE {
             return;
         }
@@ -296,12 +308,9 @@ impl State {
             }
         }
         self.size = kept;
-        for contents in self.contents.values_mut() {
-            contents.retain(|content| content.strong_count() > 0);
-        }
-        self.contents.retain(|_, contents| !contents.is_empty());
         let used: HashSet<_> = self.entries.values().map(|entry| &entry.snapshot.place.identity).collect();
         self.databases.retain(|identity, _| used.contains(identity));
+        self.contents.retain(|identity, _| used.contains(identity));
     }
 
     fn remove(&mut self, id: SnapshotId) {
