@@ -13,11 +13,11 @@ use diesel::prelude::*;
 use diesel::result::Error;
 
 use crate::catalog::server::IdentifiedBy;
-use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
+use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::catalog::table::{Current, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
-use crate::connection::transaction_state::{depth, is_in_transaction, is_marked, refresh};
+use crate::connection::transaction_state::{depth, guarded, is_in_transaction, is_marked, refresh};
 use crate::environment;
 use crate::probe::identify::{self, Level};
 use crate::report::change::Change;
@@ -26,7 +26,7 @@ use crate::report::stats::COUNTERS;
 use crate::report::warnings;
 use crate::synchronize::find::{Asking, Found};
 
-pub(crate) use crate::synchronize::find::NewTypes;
+pub(crate) use crate::synchronize::find::{NewTypes, Start};
 
 /// What [`synchronize`] found, and did.
 #[derive(Debug, Clone)]
@@ -93,26 +93,6 @@ pub enum Outcome {
 /// ```
 pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
     synchronize_from(conn, Start::Check)
-}
-
-/// What is known before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// Nothing: nearly always a check is enough.
-    Check,
-    /// A check that traveled with `BEGIN` said no.
-    Refused {
-        /// It may have said so because of new types.
-        looked: bool,
-    },
-    /// The connection is new, and most likely on the server that the pool's last one was filled from. (Not just any
-    /// other connection: where another database or another search path looks the same, what changes later would be
-    /// compared with that one.)
-    New(Option<SnapshotId>),
-    /// A statement failed: look for new types in any case.
-    Failed,
-    /// Servers take turns, so what Diesel looked up by itself may be of another one: empty the caches in any case.
-    Distrust,
 }
 
 pub(crate) fn synchronize_from(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
@@ -265,14 +245,6 @@ fn is_end_noticed(conn: &mut PgConnection) -> bool {
         return false;
     };
     is_marked(conn) && (depth == 1 || depth == notes::lasting(conn).own_depth)
-}
-
-/// Runs questions so that their failure can't abort the transaction that they may be part of.
-fn guarded<T>(
-    conn: &mut PgConnection,
-    questions: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
-) -> QueryResult<T> {
-    if is_in_transaction(conn) { conn.transaction(questions) } else { questions(conn) }
 }
 
 #[cfg(test)]

@@ -83,6 +83,14 @@ pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
     rolled_back
 }
 
+/// Runs questions so that their failure can't abort the transaction that they may be part of.
+pub(crate) fn guarded<T>(
+    conn: &mut PgConnection,
+    questions: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    if is_in_transaction(conn) { conn.transaction(questions) } else { questions(conn) }
+}
+
 /// A statement whose only bind can't be serialized.
 #[derive(Debug)]
 struct NeverSent;

@@ -12,17 +12,36 @@ use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
 use crate::catalog::table::{Claim, Current, LoadPermit, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
-use crate::connection::transaction_state::is_broken;
+use crate::connection::transaction_state::{guarded, is_broken};
 use crate::probe::check::{Looked, check, check_and_look};
 use crate::probe::identify::{self, Identified, Level};
 use crate::probe::load::load;
 use crate::report::log::{self, printable};
 use crate::report::warnings;
-use crate::synchronize::{Start, guarded};
 
 /// How often a server may change while it is being asked, before the connection is left *unknown*: emptied, but not
 /// filled, and asked again at the next checkout.
 const MAX_CATCH_UPS: usize = 4;
+
+/// What is known before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Nothing: nearly always a check is enough.
+    Check,
+    /// A check that traveled with `BEGIN` said no.
+    Refused {
+        /// It may have said so because of new types.
+        looked: bool,
+    },
+    /// The connection is new, and most likely on the server that the pool's last one was filled from. (Not just any
+    /// other connection: where another database or another search path looks the same, what changes later would be
+    /// compared with that one.)
+    New(Option<SnapshotId>),
+    /// A statement failed: look for new types in any case.
+    Failed,
+    /// Servers take turns, so what Diesel looked up by itself may be of another one: empty the caches in any case.
+    Distrust,
+}
 
 /// Does the database have types that a snapshot has not?
 pub(crate) enum NewTypes {
