@@ -1,8 +1,10 @@
 //! What one server said of itself and its types.
 
 use std::num::NonZeroU64;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use crate::catalog::database::Database;
 use crate::catalog::server::{IdentifiedBy, Identity, Place, Server};
 use crate::catalog::tracked::{Key, Tracked};
 use crate::catalog::types::{PgType, Types, View};
@@ -23,7 +25,7 @@ pub(crate) enum Scope {
 }
 
 /// The types of one server, as one search path sees them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) id: SnapshotId,
     pub(crate) scope: Scope,
@@ -31,6 +33,9 @@ pub(crate) struct Snapshot {
     pub(crate) place: Place,
     /// Which types the database had: see [`Loaded::digest`].
     pub(crate) digest: Arc<str>,
+    pub(crate) database: Arc<Database>,
+    /// The table has a later one of the same place.
+    pub(crate) is_superseded: AtomicBool,
     /// SQL that is true if names are looked up in the same schemas. Written by who first asks.
     pub(crate) path_condition: OnceLock<String>,
     /// Shared by search paths that see the same.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -113,8 +113,7 @@ impl OidTable {
         self.read().touch(id)
     }
 
-    /// What is known of the database that a snapshot is of.
-    pub(crate) fn database(&self, identity: &Identity) -> Arc<Database> {
+    fn database(&self, identity: &Identity) -> Arc<Database> {
         if let Some(database) = self.read().databases.get(identity) {
             return Arc::clone(database);
         }
@@ -123,31 +122,26 @@ impl OidTable {
 
     /// Is there a later snapshot of the same place, whoever loaded it? No round trip.
     pub(crate) fn current(&self, snapshot: &Arc<Snapshot>) -> Current {
-        let state = self.read();
-        let Some(database) = state.databases.get(&snapshot.place.identity) else {
+        if snapshot.scope == Scope::Transaction {
             return Current::Same;
-        };
-        let latest = match snapshot.scope {
-            Scope::Transaction => return Current::Same,
-            Scope::Session => None,
-            Scope::Everyone => state.current.get(&snapshot.place).and_then(|id| state.entries.get(id)),
-        };
-        let latest = latest.map_or(snapshot, |entry| &entry.snapshot);
-        if database.has_digest(&latest.digest) {
-            return if latest.id == snapshot.id { Current::Same } else { Current::Newer(Arc::clone(latest)) };
         }
-        let (database, latest) = (Arc::clone(database), Arc::clone(latest));
-        drop(state);
-        self.seen_again(&latest, &database).map_or(Current::Incomplete, Current::Newer)
+        let is_latest = !snapshot.is_superseded.load(Ordering::Relaxed);
+        let latest = if is_latest { None } else { self.read().latest(&snapshot.place) };
+        let latest = latest.as_ref().unwrap_or(snapshot);
+        if !snapshot.database.has_digest(&latest.digest) {
+            return self.seen_again(latest).map_or(Current::Incomplete, Current::Newer);
+        }
+        if latest.id == snapshot.id { Current::Same } else { Current::Newer(Arc::clone(latest)) }
     }
 
     /// The snapshot of the same place with the types that are known by now, if nothing has to be asked for that.
-    fn seen_again(&self, latest: &Snapshot, database: &Database) -> Option<Arc<Snapshot>> {
-        let (types, digest) = database.known()?;
+    fn seen_again(&self, latest: &Snapshot) -> Option<Arc<Snapshot>> {
+        let (types, digest) = latest.database.known()?;
         let view = latest.content.view.after(&types, |schema| latest.place.path.contains(schema))?;
         let (server, place, scope) = (latest.server.clone(), latest.place.clone(), latest.scope);
         let mut state = self.write();
-        let added = state.add(Loaded { server, place, scope, digest, view });
+        let database = Arc::clone(&latest.database);
+        let added = state.add(Loaded { server, place, scope, digest, view }, database);
         state.evict();
         Some(added)
     }
@@ -188,15 +182,15 @@ impl OidTable {
             database.learn(&mut loaded.view.types, &loaded.digest, began);
         }
         let mut state = self.write();
-        // The database may have been forgotten meanwhile.
-        state.databases.entry(loaded.place.identity.clone()).or_insert(database);
+        // It may have been forgotten meanwhile.
+        let database = Arc::clone(state.databases.entry(loaded.place.identity.clone()).or_insert(database));
         let known = state.latest(&loaded.place);
         if let Some(known) =
             known.filter(|known| known.content.view == loaded.view && known.digest == loaded.digest)
         {
             return known;
         }
-        let added = state.add(loaded);
+        let added = state.add(loaded, database);
         state.evict();
         added
     }
@@ -259,18 +253,30 @@ impl State {
         self.touch(*self.current.get(place)?)
     }
 
-    fn add(&mut self, loaded: Loaded) -> Arc<Snapshot> {
+    fn add(&mut self, loaded: Loaded, database: Arc<Database>) -> Arc<Snapshot> {
         let Loaded { server, place, scope, digest, view } = loaded;
         self.last_id += 1;
         let id = SnapshotId(NonZeroU64::new(self.last_id).expect("counted from 1"));
         let content = self.content(view, &place.identity);
-        let snapshot =
-            Arc::new(Snapshot { id, scope, server, place, digest, path_condition: OnceLock::new(), content });
+        let snapshot = Arc::new(Snapshot {
+            id,
+            scope,
+            server,
+            place,
+            digest,
+            database,
+            is_superseded: AtomicBool::new(false),
+            path_condition: OnceLock::new(),
+            content,
+        });
         self.size += Size::default().with(&snapshot);
         let superseded = match scope {
             Scope::Everyone => self.current.insert(snapshot.place.clone(), id),
             Scope::Session | Scope::Transaction => Some(id),
         };
+        if let Some(entry) = superseded.and_then(|id| self.entries.get(&id)) {
+            entry.snapshot.is_superseded.store(true, Ordering::Relaxed);
+        }
         self.superseded.extend(superseded);
         self.entries.insert(id, Entry { snapshot: Arc::clone(&snapshot), last_used: self.tick().into() });
         snapshot

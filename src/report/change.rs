@@ -195,6 +195,8 @@ pub(crate) mod tests {
             server,
             place,
             digest: "".into(),
+            database: Default::default(),
+            is_superseded: Default::default(),
             path_condition: OnceLock::new(),
             content,
         }

@@ -60,7 +60,7 @@ impl NewTypes {
         if snapshot.content.has_all_tracked || snapshot.scope == Scope::Transaction {
             return NewTypes::None;
         }
-        let database = OID_TABLE.database(&snapshot.place.identity);
+        let database = &snapshot.database;
         let due = match (always_looks, in_transaction) {
             (true, _) => Some(database.unannounced_look()),
             (false, true) => database.due_at_once(),
