@@ -2,7 +2,7 @@ use std::{
     env,
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
@@ -12,8 +12,8 @@ use postgres::{Client, NoTls, error::SqlState};
 use rustix::process::Signal;
 
 use crate::{
-    Error, Target, command, external::External, guard::read_if_there, installation::Installation, port,
-    server::Server, template::Template,
+    Error, Target, command, external::External, installation::Installation, port, server::Server,
+    template::Template,
 };
 
 /// The major versions of PostgreSQL that the testbed can start.
@@ -65,21 +65,29 @@ impl Cluster {
         Self::launched(major, Own { installation, port: 0, server, template: Arc::new(template) })
     }
 
-    /// Starts a copy of a cluster that is [stopped](Cluster::stop), as a physical replica is one: with its data, its
-    /// system identifier and its OIDs, on another port. It goes its own way from there.
+    /// Starts a copy of a cluster that is [stopped](Cluster::stop): with its data, its system identifier and its OIDs,
+    /// on another port. From there on the two go their own ways.
     pub fn copy_of(stopped: &Cluster) -> Result<Cluster, Error> {
-        let original = match &stopped.kind {
-            Kind::Own(own) => own,
-            Kind::External(external) => return Err(external.refuse("be copied")),
-        };
+        let installation = stopped.installation()?.clone();
+        Self::copied(stopped, installation, "a copy", |_| Ok(()))
+    }
+
+    /// The same, for an installation of the same major. `prepare` is given the data folder before the server starts.
+    pub(crate) fn copied(
+        stopped: &Cluster,
+        installation: Installation,
+        what: &str,
+        prepare: impl FnOnce(&Path) -> Result<(), Error>,
+    ) -> Result<Cluster, Error> {
+        let original = stopped.own("be copied")?;
         if original.server.pid().is_some() {
             return Err(original.server.failure("cannot be copied while it runs"));
         }
-        let server = Server::new(&format!("PostgreSQL {}, a copy", stopped.major), "QUIT")?;
-        let data = |server: &Server| server.folder().join("data");
+        let server = Server::new(&format!("PostgreSQL {}, {what}", stopped.major), "QUIT")?;
+        let data = server.folder().join("data");
         let mut copying = server.account().command("cp");
-        command::output(copying.arg("-a").arg(data(&original.server)).arg(data(&server)))?;
-        let installation = original.installation.clone();
+        command::output(copying.arg("-a").arg(original.data()).arg(&data))?;
+        prepare(&data)?;
         let template = Arc::clone(&original.template);
         Self::launched(stopped.major, Own { installation, port: 0, server, template })
     }
@@ -176,28 +184,61 @@ impl Cluster {
 
     /// What the server has logged so far: every statement, among others.
     pub fn log(&self) -> Result<String, Error> {
-        match &self.kind {
-            Kind::Own(own) => own.server.log(),
-            Kind::External(external) => Err(external.refuse("show its log")),
-        }
+        self.own("show its log")?.server.log()
     }
 
     /// Stops the server as `pg_ctl stop -m fast` does. The data is kept.
     pub fn stop(&mut self) -> Result<(), Error> {
-        match &mut self.kind {
-            Kind::Own(own) => own.server.stop(Signal::INT),
-            Kind::External(external) => Err(external.refuse("be stopped")),
-        }
+        self.own_mut("be stopped")?.server.stop(Signal::INT)
     }
 
     /// Starts the server again on the same port, with the same data; stops it before if it runs.
     pub fn restart(&mut self) -> Result<(), Error> {
+        let own = self.own_mut("be restarted")?;
+        own.server.stop(Signal::INT)?;
+        own.launch_again()
+    }
+
+    /// Starts the server again on the port of another one, which is stopped: what connects to that address finds this
+    /// server from now on.
+    pub fn restart_in_place_of(&mut self, stopped: &Cluster) -> Result<(), Error> {
+        let other = stopped.own("be replaced")?;
+        if other.server.pid().is_some() {
+            return Err(other.server.failure("cannot be replaced while it runs"));
+        }
+        self.own_mut("be restarted")?.port = other.port;
+        self.restart()
+    }
+
+    /// The installation that the server was started from.
+    pub fn installation(&self) -> Result<&Installation, Error> {
+        Ok(&self.own("show its programs")?.installation)
+    }
+
+    /// The data folder and the number of the running process.
+    pub(crate) fn process(&self, action: &str) -> Result<(PathBuf, Option<u32>), Error> {
+        self.own(action).map(|own| (own.data(), own.server.pid()))
+    }
+
+    /// An error with the end of the server's log.
+    pub(crate) fn failure(&self, problem: &str) -> Error {
+        match &self.kind {
+            Kind::Own(own) => own.server.failure(problem),
+            Kind::External(external) => external.refuse(problem),
+        }
+    }
+
+    fn own(&self, action: &str) -> Result<&Own, Error> {
+        match &self.kind {
+            Kind::Own(own) => Ok(own),
+            Kind::External(external) => Err(external.refuse(action)),
+        }
+    }
+
+    fn own_mut(&mut self, action: &str) -> Result<&mut Own, Error> {
         match &mut self.kind {
-            Kind::Own(own) => {
-                own.server.stop(Signal::INT)?;
-                own.launch_again()
-            }
-            Kind::External(external) => Err(external.refuse("be restarted")),
+            Kind::Own(own) => Ok(own),
+            Kind::External(external) => Err(external.refuse(action)),
         }
     }
 
@@ -223,6 +264,10 @@ impl Cluster {
 }
 
 impl Own {
+    fn data(&self) -> PathBuf {
+        self.server.folder().join("data")
+    }
+
     fn launch_anywhere(&mut self) -> Result<(), Error> {
         let mut attempt = 1;
         loop {
@@ -245,21 +290,11 @@ impl Own {
     }
 
     fn launch(&mut self) -> Result<(), Error> {
-        let data = self.server.folder().join("data");
+        let data = self.data();
         let arguments: [OsString; 4] =
             ["-D".into(), data.clone().into(), "-p".into(), self.port.to_string().into()];
         self.server.spawn(&self.installation.program("postgres"), &arguments)?;
         let status = data.join("postmaster.pid");
-        self.server.wait_until(|server| is_ready(&status, server.pid()))
+        self.server.wait_until(|server| server.is_postgres_ready(&status))
     }
-}
-
-/// As `pg_ctl` does: the first line of `postmaster.pid` is the process, the eighth its status.
-fn is_ready(status: &Path, pid: Option<u32>) -> bool {
-    let Some(text) = read_if_there(status) else {
-        return false;
-    };
-    let mut lines = text.lines();
-    let same = lines.next().and_then(|line| line.trim().parse().ok()) == pid;
-    same && pid.is_some() && lines.nth(6).is_some_and(|line| line.trim() == "ready")
 }

@@ -35,6 +35,19 @@ impl Installation {
         }
     }
 
+    /// Finds the programs of another minor version of the same major: installed ones, else fetched ones.
+    pub fn of_another_minor(&self) -> Result<Installation, Error> {
+        let number = |installation: &Installation| number_of(&installation.version).map(str::to_owned);
+        let fetched: [fn(u32) -> Result<PathBuf, Error>; 2] = [npm::fetch, |_| debian::postgres()];
+        let fetched = fetched.into_iter().filter_map(|fetch| fetch(self.major).ok()).map(|home| home.join("bin"));
+        let mut found = installed(self.major).chain(fetched).filter_map(|bin| Self::new(self.major, &bin).ok());
+        found.find(|other| number(other) != number(self)).ok_or_else(|| Error::Unavailable {
+            what: format!("another minor version than {self}"),
+            problem: "neither an installed one nor one to be fetched is another".to_owned(),
+            advice: format!("use PostgreSQL {}, of which two can be fetched", debian::MAJOR),
+        })
+    }
+
     /// The folder with `bin/` and `lib/`.
     pub fn folder(&self) -> &Path {
         self.bin.parent().unwrap_or(&self.bin)
@@ -120,9 +133,13 @@ fn variable(major: u32) -> String {
     format!("TESTBED_POSTGRES{major}_BIN")
 }
 
-/// From `postgres (PostgreSQL) 12.22 (Debian 12.22-1)`.
+/// The `12.22` of `postgres (PostgreSQL) 12.22 (Debian 12.22-1)`.
+fn number_of(version: &str) -> Option<&str> {
+    version.split_whitespace().nth(2)
+}
+
 fn major_of(version: &str) -> Option<u32> {
-    let number = version.split_whitespace().nth(2)?;
+    let number = number_of(version)?;
     number.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
 

@@ -33,6 +33,7 @@ mod relay;
 mod release;
 mod server;
 mod sources;
+mod standby;
 mod target;
 mod template;
 

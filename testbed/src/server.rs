@@ -13,7 +13,12 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Error, account::Account, command, guard::RunFolder};
+use crate::{
+    Error,
+    account::Account,
+    command,
+    guard::{RunFolder, read_if_there},
+};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
@@ -81,6 +86,16 @@ impl Server {
             thread::sleep(POLL);
         }
         Ok(())
+    }
+
+    /// As `pg_ctl` does: the first line of `postmaster.pid` is the process, the eighth its status.
+    pub(crate) fn is_postgres_ready(&self, status: &Path) -> bool {
+        let Some(text) = read_if_there(status) else {
+            return false;
+        };
+        let mut lines = text.lines();
+        let same = lines.next().and_then(|line| line.trim().parse().ok()) == self.pid();
+        same && self.pid().is_some() && lines.nth(6).is_some_and(|line| line.trim() == "ready")
     }
 
     /// Whether there is a server process; reaps one that has ended.
