@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// Only these networks, where a row has one: loopback, 0.5ms, 2ms
     #[arg(long, value_name = "NETWORK", value_parser = network, num_args = 1..)]
     pub(crate) network: Vec<Network>,
-    /// A short run: a second for each measurement in place of eight
+    /// A short run, which shows that it runs: a quarter of a second for each measurement in place of eight seconds
     #[arg(long)]
     pub(crate) quick: bool,
     /// Leave PgBouncer out of the way
@@ -53,6 +53,12 @@ pub(crate) struct Options {
     /// Measure the memory of this process on connections to these databases, and nothing else
     #[arg(long, hide = true, num_args = 1..)]
     pub(crate) memory_of: Vec<String>,
+    /// Go round these databases twice, count what is read, and measure nothing else
+    #[arg(long, hide = true, num_args = 1..)]
+    pub(crate) rounds_of: Vec<String>,
+    /// The same in so many search paths of each
+    #[arg(long, hide = true, default_value_t = 0)]
+    pub(crate) paths: usize,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -66,6 +72,12 @@ pub(crate) enum Subject {
     Checkout,
     /// The same, Diesel's statement cache disabled
     CheckoutUncached,
+    /// The first one, without pooler or forwarder
+    CheckoutDirect,
+    /// The same in the server's processor time
+    ServerTime,
+    /// The same in the application's processor time
+    ApplicationTime,
     /// A checkout within the window of `AtMostEvery`
     Window,
     /// A checkout within the window and a verified transaction of one insert
@@ -82,6 +94,22 @@ pub(crate) enum Subject {
     Memory,
     /// Which piece of a checkout's question costs what, in processor time
     Profile,
+    /// A checkout while others create temporary tables, or hold transactions open
+    Disturbed,
+    /// Transaction ids that checkouts draw
+    TransactionIds,
+    /// 16 sessions with temporary tables, and a type that is re-created
+    TemporarySchemas,
+    /// 40 tenants' schemas, and 40 tables' types, that come and go
+    AddedTypes,
+    /// A role that may not execute what the crate's question needs
+    Permissions,
+    /// A load balancer over a primary and two standbys
+    Replicas,
+    /// 36 clones of one server, twice around
+    Clones,
+    /// 300 and 5,000 tenants' search paths, twice around
+    Paths,
     /// A checkout that asks, after `track` was called for each type. Last, since that holds for the process
     CheckoutTracked,
     /// The same, Diesel's statement cache disabled
@@ -92,8 +120,15 @@ impl Subject {
     /// On which networks it is measured.
     fn networks(self) -> &'static [Network] {
         match self {
-            Subject::Threads | Subject::Types | Subject::Memory | Subject::Profile => &Network::ALL[..1],
-            _ => &Network::ALL,
+            Subject::Checkout
+            | Subject::CheckoutUncached
+            | Subject::Window
+            | Subject::Transaction
+            | Subject::NewConnection
+            | Subject::Recovery
+            | Subject::CheckoutTracked
+            | Subject::CheckoutTrackedUncached => &Network::ALL,
+            _ => &Network::ALL[..1],
         }
     }
 }
@@ -102,11 +137,16 @@ impl Options {
     /// Reads the command line, and ends the process where it makes no sense.
     pub(crate) fn read() -> Self {
         let options = Options::parse();
-        if options.memory_of.is_empty() && options.jobs().is_empty() {
+        if options.is_parent() && options.jobs().is_empty() {
             let problem = "none of these rows is measured on these networks, or with --direct";
             Options::command().error(ErrorKind::ValueValidation, problem).exit();
         }
         options
+    }
+
+    /// Some figures are those of another process, which does nothing else.
+    fn is_parent(&self) -> bool {
+        self.memory_of.is_empty() && self.rounds_of.is_empty()
     }
 
     /// What is to be measured where, in the order of the tables. Without a pooler, nothing recovers.

@@ -93,7 +93,7 @@ fn look_at(url: &str) -> Result<PgConnection, AnyError> {
 }
 
 /// Of this process.
-fn resident_bytes() -> Result<f64, AnyError> {
+pub(crate) fn resident_bytes() -> Result<f64, AnyError> {
     let status = fs::read_to_string("/proc/self/status")
         .map_err(|error| format!("cannot read the memory of this process, which needs Linux: {error}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in its status")?;

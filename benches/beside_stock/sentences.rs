@@ -1,5 +1,6 @@
 //! What the tables leave unsaid.
 
+use crate::args::Subject;
 use crate::cells::time;
 use crate::memory::Memory;
 use crate::precision::Precision;
@@ -9,6 +10,12 @@ use crate::types;
 
 pub(crate) fn sentences(report: &Report) -> Vec<String> {
     let mut sentences = vec![how(report), STOCK.to_owned()];
+    if !report.disturbed.is_empty() {
+        sentences.push(DISTURBED.to_owned());
+    }
+    if report.counts.iter().any(|count| count.subject == Subject::Permissions) {
+        sentences.push(PERMISSIONS.to_owned());
+    }
     sentences.extend(report.recovery.as_ref().map(recovery));
     sentences.extend(types::verdict(&report.types).map(|verdict| {
         format!("Watched types: the goal is a straight line or better, and at most 1 µs a type: {verdict}.")
@@ -34,14 +41,19 @@ fn how(report: &Report) -> String {
     format!(
         "{path}, over the loopback interface or a network that takes so long in each direction. The two take turns, \
          pair by pair. The ratio is this crate's figure by stock's, the difference this crate's less stock's; each column is a \
-         median over blocks of pairs, of its own. A goal in parentheses is accepted where a profile explains the \
-         rest.{length}"
+         median over blocks of pairs, of its own.{length}"
     )
 }
 
 /// What the other one does.
 const STOCK: &str = "Stock is Diesel's `ConnectionManager`, which pings at each checkout, and `transaction`; its \
      connections look up each type themselves, and after a switch they are dropped and opened again.";
+
+const DISTURBED: &str = "Of the checkouts that others disturb, two servers take turns: on one of them the others do what the \
+     row says. Times are means of 20 checkouts, without a pooler; round trips are means, counted on the wire.";
+
+const PERMISSIONS: &str = "The role without permissions may use its tables, and may not execute the functions by which the crate tells \
+     servers and search paths apart.";
 
 const PROFILE: &str = "Processor time is that of the server's process and of the application's thread, without a pooler, in \
      batches. A checkout costs what it does beyond a ping because the server prints the names of the types, and looks for \

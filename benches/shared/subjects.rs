@@ -33,6 +33,12 @@ pub(crate) fn protected(
     Ok(pool.build(HotUpgradeManager::new(url).verify(verify))?)
 }
 
+/// As [`protected`], if the servers that answer are replicas of one another.
+#[allow(dead_code)] // Criterion's benchmarks have none.
+pub(crate) fn protected_replicas(url: &str, size: u32, cache: CacheSize) -> Result<ProtectedPool, AnyError> {
+    protected(url, size, cache, Verify::EveryCheckout)
+}
+
 /// A pool replaces no connection by itself while it is measured.
 fn builder<M: ManageConnection>(size: u32) -> Builder<M> {
     Pool::builder()
