@@ -129,7 +129,7 @@ impl Ongoing {
     }
 }
 
-/// Sessions whose temporary tables come and go, each in two transactions, one of which is nearly always open.
+/// Sessions whose temporary tables come and go. While the table of one is there, the other's transaction is open.
 struct Churn {
     is_over: Arc<AtomicBool>,
     began: Instant,
@@ -167,9 +167,10 @@ fn come_and_go(mut client: Client, from: Instant, is_over: &AtomicBool) -> Resul
     while !is_over.load(Ordering::Relaxed) {
         let due = from + PERIOD * tables;
         at(due);
+        client.batch_execute("DROP TABLE IF EXISTS passing")?;
         client.batch_execute("BEGIN; CREATE TEMPORARY TABLE passing (number int4)")?;
         at(due + PERIOD / 2);
-        client.batch_execute("COMMIT; DROP TABLE passing")?;
+        client.batch_execute("COMMIT")?;
         tables += 1;
     }
     Ok(tables)

@@ -1,5 +1,5 @@
-//! Processor time, in nanoseconds. It is steadier than time on a clock, most of which goes by until somebody who waits is
-//! woken.
+//! Processor time, in nanoseconds. It is steadier than time on a clock, most of which goes by until a thread that waits
+//! is woken.
 
 use std::fs;
 use std::time::Duration;
@@ -40,9 +40,9 @@ pub(crate) fn time_of_this_thread() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Keeps this thread and server processes on one core, until it is dropped. Else the scheduler decides from time to time
-/// whether they share one, and what it decides weighs more than what is compared: a core that has to be woken up costs
-/// tens of microseconds, of processor time too.
+/// Keeps this thread and server processes on one core until it is dropped. Without it, the scheduler decides from time
+/// to time whether they share one, and that weighs more than what is compared: to wake a core up costs tens of
+/// microseconds, of processor time too.
 #[derive(Debug)]
 pub(crate) struct OneCore {
     before: CpuSet,

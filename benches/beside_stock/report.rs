@@ -75,6 +75,11 @@ impl Row {
 }
 
 impl Subject {
+    /// Do the application and the servers share a core?
+    pub(crate) fn is_on_one_core(self) -> bool {
+        matches!(self, Subject::CheckoutDirect | Subject::ServerTime | Subject::ApplicationTime)
+    }
+
     /// What the table calls it.
     pub(crate) fn what(self) -> &'static str {
         match self {

@@ -10,6 +10,9 @@ use crate::types;
 
 pub(crate) fn sentences(report: &Report) -> Vec<String> {
     let mut sentences = vec![how(report), STOCK.to_owned()];
+    if report.rows.iter().any(|row| row.subject.is_on_one_core()) || !report.disturbed.is_empty() {
+        sentences.push(ONE_CORE.to_owned());
+    }
     if !report.disturbed.is_empty() {
         sentences.push(DISTURBED.to_owned());
     }
@@ -49,11 +52,15 @@ fn how(report: &Report) -> String {
 const STOCK: &str = "Stock is Diesel's `ConnectionManager`, which pings at each checkout, and `transaction`; its \
      connections look up each type themselves, and after a switch they are dropped and opened again.";
 
-const DISTURBED: &str = "Of the checkouts that others disturb, two servers take turns: on one of them the others do what the \
-     row says. Times are means of 20 checkouts, without a pooler; round trips are means, counted on the wire.";
+const DISTURBED: &str = "Of the checkouts that others disturb, two servers take turns, without a pooler: on one of them the \
+     others do what the row says. Times are means of hundreds of checkouts; round trips are means, counted on the wire.";
 
-const PERMISSIONS: &str = "The role without permissions may use its tables, and may not execute the functions by which the crate tells \
-     servers and search paths apart.";
+const PERMISSIONS: &str = "The role without permissions may use its tables, but may not execute the functions by which this crate \
+     tells servers and search paths apart.";
+
+/// Of the rows without a pooler.
+const ONE_CORE: &str = "Without a pooler, the application and the two server processes share one core, so that no figure \
+     depends on how long a sleeping core takes to wake up.";
 
 const PROFILE: &str = "Processor time is that of the server's process and of the application's thread, without a pooler, in \
      batches. A checkout costs what it does beyond a ping because the server prints the names of the types, and looks for \

@@ -34,7 +34,7 @@ pub(crate) fn count(bench: &Bench<'_>, subject: Subject) -> Result<Vec<Count>, A
         Subject::TemporarySchemas => temporary_schemas::count(bench),
         Subject::AddedTypes => added_types::count(bench),
         Subject::Permissions => permissions::count(),
-        Subject::Replicas => replicas::count(),
+        Subject::Replicas => replicas::count(bench),
         Subject::Clones => clones::count(bench),
         Subject::Paths => paths::count(bench),
         _ => Err(format!("{subject:?} is not counted").into()),
