@@ -20,16 +20,16 @@ Examples:
   # One row on one network, while changing the probe
   cargo bench --bench beside_stock -- --only checkout --network loopback
 
-  # What is counted rather than timed
-  cargo bench --bench beside_stock -- --only transaction-ids temporary-schemas added-types permissions replicas clones paths
+  # Some of what is counted rather than timed
+  cargo bench --bench beside_stock -- --only transaction-ids temporary-schemas added-types permissions
 
   # Without PgBouncer: the application talks to PostgreSQL
   cargo bench --bench beside_stock -- --direct
 
 Two subjects take turns in one process, on the same servers: stock Diesel (ConnectionManager, conn.transaction) and this
 crate (HotUpgradeManager with its customizer, conn.hot_transaction). A ratio is the median over blocks of paired
-measurements, with its quartiles; below 1, this crate is the faster (for `threads`, whose figures are checkouts a second,
-above 1).
+measurements, with its quartiles; below 1, this crate is the faster (for `threads`, whose figures are checkouts a
+second, above 1).
 
 The table goes to the standard output, the progress to the standard error, and report.md and report.json to
 target/performance. Goals that are not met don't make the process fail.";

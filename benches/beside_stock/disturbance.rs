@@ -107,7 +107,7 @@ fn create_temporary_tables(client: &mut Client, tables: usize, and_then: &str) -
 
 /// What [began](Disturbance::begin).
 pub(crate) struct Ongoing {
-    /// What they do ends with their sessions.
+    /// With transactions or temporary tables.
     held: Vec<Client>,
     prepared: Option<Client>,
     churn: Option<Churn>,
@@ -116,7 +116,11 @@ pub(crate) struct Ongoing {
 impl Ongoing {
     /// Ends it. An error if it did not go on as it should have.
     pub(crate) fn end(self) -> Result<(), AnyError> {
-        drop(self.held);
+        // Now, and not some time after the end of the session.
+        for mut client in self.held {
+            client.batch_execute("ROLLBACK")?;
+            client.batch_execute("DISCARD TEMP")?;
+        }
         if let Some(mut client) = self.prepared {
             client.batch_execute("ROLLBACK PREPARED 'forgotten'")?;
         }

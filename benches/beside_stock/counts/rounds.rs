@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::memory::resident_bytes;
 use crate::shared::AnyError;
 
+/// Then it is replaced, as by a pool: each reset leaves prepared statements on the server.
+const PATHS_A_CONNECTION: usize = 20;
+
 /// What happened.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Rounds {
@@ -40,13 +43,16 @@ pub(crate) fn go(databases: &[String], paths: usize) -> Result<Rounds, AnyError>
     let mut round = || -> Result<u64, AnyError> {
         let before = stats().catalog_loads();
         for (conn, url) in open.iter_mut().zip(databases) {
-            for path in 0..paths {
-                conn.batch_execute(&format!("SET search_path TO tenant_{path}, public"))?;
-                synchronize(conn)?;
-            }
             if paths == 0 {
                 // One that knows nothing yet, as a connection that a pool has just opened.
                 *conn = PgConnection::establish(url)?;
+                synchronize(conn)?;
+            }
+            for path in 0..paths {
+                if path % PATHS_A_CONNECTION == 0 {
+                    *conn = PgConnection::establish(url)?;
+                }
+                conn.batch_execute(&format!("SET search_path TO tenant_{path}, public"))?;
                 synchronize(conn)?;
             }
         }
