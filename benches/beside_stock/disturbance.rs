@@ -47,12 +47,16 @@ impl Disturbance {
     pub(crate) fn what(self, plan: Plan) -> String {
         let many = many(plan);
         match self {
-            Disturbance::TemporaryTables => format!("others create {RATE} temporary tables a second"),
-            Disturbance::ManyTemporaryTables => format!("another session has {many} temporary tables"),
+            Disturbance::TemporaryTables => format!("{RATE} temporary tables a second come and go"),
+            Disturbance::ManyTemporaryTables => {
+                format!("another session has {many} temporary tables, and {RATE} a second come and go")
+            }
             Disturbance::WritingTransaction => "a transaction is open that has written".to_owned(),
             Disturbance::PreparedTransaction => "a prepared transaction is open".to_owned(),
             Disturbance::LongReader => {
-                format!("a long reader is open, {many} temporary tables came and went, and {RATE} a second go on")
+                format!(
+                    "a long reader is open, {many} temporary tables have come and gone, and {RATE} a second go on"
+                )
             }
         }
     }
@@ -66,6 +70,7 @@ impl Disturbance {
             Disturbance::ManyTemporaryTables => {
                 create_temporary_tables(&mut client, many(plan), "")?;
                 ongoing.held.push(client);
+                ongoing.churn = Some(Churn::start(cluster, database)?);
             }
             Disturbance::WritingTransaction => {
                 client.batch_execute("BEGIN; CREATE TABLE written (number int4)")?;
