@@ -2,45 +2,26 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
-mod begin;
-mod change;
-mod customizer;
-mod ext;
-mod heal;
-mod horizon;
+mod catalog;
+mod connection;
+mod environment;
 #[cfg(feature = "hstore")]
 pub mod hstore;
-mod manager;
-mod marker;
-mod oid_table;
-mod prime;
+mod pool;
 mod probe;
-mod protection;
-mod query;
-mod question;
-mod reset;
-mod rollback;
-mod server;
-mod shield;
-mod snapshot;
-mod state;
-mod stats;
+mod report;
 mod synchronize;
-mod track;
-mod tracked;
 mod transaction;
-mod transaction_builder;
-mod verify;
-mod watch;
 
-pub use change::{Change, MovedType, TypeName, on_change};
-pub use customizer::HotUpgradeCustomizer;
-pub use ext::HotUpgradeExt;
-pub use manager::HotUpgradeManager;
-pub use query::HotQuery;
-pub use server::Server;
-pub use stats::{Stats, stats};
+pub use catalog::server::Server;
+pub use catalog::track::track;
+pub use pool::customizer::HotUpgradeCustomizer;
+pub use pool::manager::HotUpgradeManager;
+pub use pool::verify::Verify;
+pub use report::change::{Change, MovedType, TypeName};
+pub use report::observers::on_change;
+pub use report::stats::{Stats, stats};
 pub use synchronize::{Outcome, synchronize};
-pub use track::track;
-pub use transaction_builder::HotTransactionBuilder;
-pub use verify::Verify;
+pub use transaction::builder::HotTransactionBuilder;
+pub use transaction::ext::HotUpgradeExt;
+pub use transaction::query::HotQuery;

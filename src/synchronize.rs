@@ -1,24 +1,39 @@
-//! The one path: question, probe, reset, prime. Everything else in this crate only decides *when* to take it.
+//! The one path. Everything else in this crate only decides *when* to take it:
+//!
+//! 1. move to what other connections loaded of the same server, without a round trip
+//! 2. check whether the snapshot holds: nearly always it does
+//! 3. if not, identify the server, and find or load its snapshot
+//! 4. empty the caches if they could be wrong, and fill them
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use diesel::connection::CacheSize;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
-use crate::change::{self, Change};
-use crate::oid_table::{Claim, OID_TABLE};
-use crate::probe::{self, Answer};
-use crate::server::{Level, Server};
-use crate::state::{is_broken, is_in_transaction, refresh};
-use crate::stats::COUNTERS;
-use crate::watch::{SnapshotId, Watch};
-use crate::{horizon, marker, prime, protection, question, reset, snapshot, verify};
+use crate::catalog::database::LookPermit;
+use crate::catalog::server::{IdentifiedBy, Place};
+use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
+use crate::catalog::table::{Claim, Current, LoadPermit, OID_TABLE};
+use crate::connection::caches::{self, StatementCache};
+use crate::connection::notes;
+use crate::connection::transaction_state::{depth, is_broken, is_in_transaction, is_marked, refresh};
+use crate::environment;
+use crate::probe::check::{Looked, check, check_and_look};
+use crate::probe::identify::{self, Identified, Level};
+use crate::probe::load::load;
+use crate::report::change::Change;
+use crate::report::log::{self, printable};
+use crate::report::observers::notice;
+use crate::report::stats::COUNTERS;
+use crate::report::warnings;
 
 /// What [`synchronize`] found, and did.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The server and its types are those that the connection's caches were filled from. Nothing was touched.
+    /// The server and its types are those that the connection's caches were filled from. At most, types that are new
+    /// were added.
     Unchanged,
     /// It was not known what the connection's caches were filled from, as on a new connection: they were emptied, and
     /// filled with the OIDs of the server that answered, or left empty if it did not tell them.
@@ -30,7 +45,7 @@ pub enum Outcome {
 
 /// How often a server may change while it is being asked, before the connection is left *unknown*: emptied, but not
 /// filled, and asked again at the next checkout.
-const MAX_CATCH_UPS: usize = 3;
+const MAX_CATCH_UPS: usize = 4;
 
 /// Makes a connection's caches agree with the server that answers it now.
 ///
@@ -82,44 +97,41 @@ const MAX_CATCH_UPS: usize = 3;
 /// # }
 /// ```
 pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
-    synchronize_from(conn, First::Question, None)
+    synchronize_from(conn, Start::Check)
 }
 
-/// As [`synchronize`], where the [`question`] was answered with no.
-pub(crate) fn synchronize_changed(conn: &mut PgConnection) -> QueryResult<Outcome> {
-    synchronize_from(conn, First::Probe, None)
-}
-
-/// As [`synchronize`] for a new connection, which is most likely filled from the snapshot that the pool's last one was
-/// filled from.
-///
-/// Not from that of just any other connection: where another database or another search path looks the same, what
-/// changes later would be compared with that one.
-pub(crate) fn synchronize_new(conn: &mut PgConnection, last: Option<SnapshotId>) -> QueryResult<Outcome> {
-    synchronize_from(conn, First::Question, last)
-}
-
-/// What a connection is asked first.
+/// What is known before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum First {
-    /// Does its snapshot hold? Nearly always it does, so this is made to be cheap.
-    Question,
-    /// What is it then?
-    Probe,
+pub(crate) enum Start {
+    /// Nothing: nearly always a check is enough.
+    Check,
+    /// A check that traveled with `BEGIN` said no.
+    Refused {
+        /// It may have said so because of new types.
+        looked: bool,
+    },
+    /// The connection is new, and most likely on the server that the pool's last one was filled from. (Not just any
+    /// other connection: where another database or another search path looks the same, what changes later would be
+    /// compared with that one.)
+    New(Option<SnapshotId>),
+    /// A statement failed: look for new types in any case.
+    Failed,
+    /// Servers take turns, so what Diesel looked up by itself may be of another one: empty the caches in any case.
+    Distrust,
 }
 
-fn synchronize_from(conn: &mut PgConnection, first: First, likely: Option<SnapshotId>) -> QueryResult<Outcome> {
-    if !protection::is_on() {
+pub(crate) fn synchronize_from(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
+    if !environment::is_on() {
         return Ok(Outcome::Unchanged);
     }
-    let outcome = agree(conn, first, likely);
+    let outcome = agree(conn, start);
     match &outcome {
-        Ok(_) if !is_in_transaction(conn) && marker::snapshot(conn).is_some() => verify::note(conn),
+        Ok(_) if !is_in_transaction(conn) && notes::snapshot(conn).is_some() => notes::set_verified(conn),
         Ok(Outcome::Unchanged) => {}
-        // Inside a transaction, the caches may be right for it alone: a `SET LOCAL search_path`, for one.
-        Ok(_) => verify::forget(conn),
+        // Inside a transaction, the caches may be right for it alone.
+        Ok(_) => notes::forget_verified(conn),
         Err(_) => {
-            verify::forget(conn);
+            notes::forget_verified(conn);
             // A pool, and whoever goes on, should know if the connection is lost.
             refresh(conn);
         }
@@ -127,197 +139,401 @@ fn synchronize_from(conn: &mut PgConnection, first: First, likely: Option<Snapsh
     outcome
 }
 
-fn agree(conn: &mut PgConnection, first: First, likely: Option<SnapshotId>) -> QueryResult<Outcome> {
-    let known = known_watch(conn);
-    let (asked_about, first) = match &known {
-        Some(known) => (Some(Arc::clone(known)), first),
-        None => (likely.and_then(|id| OID_TABLE.get(id)).filter(|watch| watch.is_likely()), First::Probe),
-    };
+/// The snapshot that the connection was filled from. What a transaction saw of itself says nothing once it has ended.
+pub(crate) fn filled_from(conn: &mut PgConnection) -> Option<Arc<Snapshot>> {
+    let snapshot = OID_TABLE.get(notes::snapshot(conn)?)?;
+    (snapshot.scope != Scope::Transaction || is_in_transaction(conn)).then_some(snapshot)
+}
 
-    let Asked { verdict, level, was_reset } = ask(conn, asked_about.as_deref(), first)?;
-    let found = match verdict {
-        Verdict::Holds => asked_about,
-        Verdict::Differs(server) => look_up(conn, server, level, asked_about.as_deref())?,
-        Verdict::Unknown => return Ok(Outcome::Primed),
-    };
-    let same_snapshot = matches!((&known, &found), (Some(known), Some(found)) if known.id == found.id);
-    if same_snapshot && !was_reset {
-        // Nothing, or a restart of the server, or a physical replica of it.
-        return Ok(Outcome::Unchanged);
+/// The snapshot that the connection is filled from after it has moved to the latest one of its server, if it can without
+/// a round trip. `None` if somebody has to ask.
+pub(crate) fn moved_to_latest(conn: &mut PgConnection) -> Option<Arc<Snapshot>> {
+    let known = filled_from(conn)?;
+    match OID_TABLE.current(&known) {
+        Current::Same => Some(known),
+        Current::Newer(newer) if !caches::conflict(conn, &known, &newer) => {
+            caches::fill(conn, &newer);
+            Some(newer)
+        }
+        _ => None,
     }
+}
 
-    if !was_reset {
-        guarded(conn, |conn| reset::reset(conn, level))?;
+/// Does the database have types that a snapshot has not?
+pub(crate) enum NewTypes {
+    /// No, or they are of no interest.
+    None,
+    /// It is not known: the caller looks.
+    Unknown(LookPermit),
+    /// Another connection has found some.
+    Found,
+}
+
+impl NewTypes {
+    /// What is known without a round trip. Inside a transaction it does not wait for another connection's look, which may
+    /// itself wait for this transaction.
+    pub(crate) fn since(snapshot: &Snapshot, in_transaction: bool, always_looks: bool) -> Self {
+        if snapshot.content.has_all_tracked || snapshot.scope == Scope::Transaction {
+            return NewTypes::None;
+        }
+        let database = OID_TABLE.database(&snapshot.place.identity);
+        let due = match (always_looks, in_transaction) {
+            (true, _) => Some(database.unannounced_look()),
+            (false, true) => database.due_at_once(),
+            (false, false) => database.due_after_waiting(),
+        };
+        match due {
+            Some(permit) => NewTypes::Unknown(permit),
+            None if database.has_digest(&snapshot.digest) => NewTypes::None,
+            None => NewTypes::Found,
+        }
     }
-    let Some(found) = found else {
-        return Ok(Outcome::Primed);
-    };
-    prime::prime(conn, &found);
-    Ok(match known {
-        Some(known) if !same_snapshot => Outcome::Changed(change::notice(&known, &found)),
-        _ => Outcome::Primed,
-    })
 }
 
-/// The watch that the connection was filled from. What a transaction saw of itself says nothing once it has ended:
-/// outside of one, it is unknown.
-pub(crate) fn known_watch(conn: &mut PgConnection) -> Option<Arc<Watch>> {
-    let watch = OID_TABLE.get(marker::snapshot(conn)?)?;
-    (!watch.is_private || is_in_transaction(conn)).then_some(watch)
+/// Is a snapshot what the server has?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Yes,
+    No,
+    /// It may be another server, other names, or types that are new.
+    NoOrIncomplete,
 }
 
-/// What is to be thought of a connection's snapshot.
-enum Verdict {
-    Holds,
-    /// The server that answered is another one, or its types are.
-    Differs(Server),
-    /// The server tells nothing: the caches stay empty, which is slow but never wrong.
-    Unknown,
-}
-
-struct Asked {
-    verdict: Verdict,
+/// What a connection needs.
+struct Found {
+    /// `None` if the server does not tell its types, or is another one each time.
+    snapshot: Option<Arc<Snapshot>>,
     /// What the role may ask the server.
     level: Level,
     /// The caches were emptied on the way.
-    was_reset: bool,
+    is_emptied: bool,
 }
 
-/// Asks whether `watch` holds. A probe that fails on a living connection can mean that its own prepared
-/// statement is gone, or that this server allows less than the last one did: it is asked again with empty caches, and
-/// then with fewer permissions.
-fn ask(conn: &mut PgConnection, watch: Option<&Watch>, first: First) -> QueryResult<Asked> {
+fn agree(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
     COUNTERS.probes.increment();
-    let level = match watch {
-        Some(watch) if !watch.snapshot.server().is_identified() => Level::Unidentified,
-        _ => Level::Identified,
+    if is_refused(conn) {
+        guarded(conn, identify::ping)?;
+        forget_all(conn);
+        return Ok(Outcome::Primed);
+    }
+    let before = filled_from(conn);
+    let asking = Asking {
+        level: match &before {
+            Some(before) if before.place.identity.by == IdentifiedBy::TypesAlone => Level::Unidentified,
+            _ => Level::Identified,
+        },
+        in_transaction: is_in_transaction(conn),
+        is_end_noticed: is_end_noticed(conn),
+        always_looks: start == Start::Failed,
     };
-    // Inside a transaction the one statement that says all is cheaper: each is wrapped in a savepoint.
-    let may_be_yes = first == First::Question && !is_in_transaction(conn);
-    let answered = guarded(conn, |conn| match watch {
-        Some(watch) if may_be_yes && question::is_answered_yes(conn, watch)? => Ok(Verdict::Holds),
-        Some(watch) => compare(conn, watch, level),
-        None => probe::identify(conn, level).map(Verdict::Differs),
+    let agreed = guarded(conn, |conn| {
+        let snapshot = asking.find(conn, before.as_ref(), start)?;
+        let found = Found { snapshot, level: asking.level, is_emptied: false };
+        // An error of this is no reason to ask again.
+        Ok(asking.settle(conn, before.as_ref(), found, start))
     });
-    let error = match answered {
-        Ok(verdict) => return Ok(Asked { verdict, level, was_reset: false }),
-        Err(error) => error,
-    };
-    let emptied = guarded(conn, |conn| {
-        probe::ping(conn)?;
-        reset::reset(conn, Level::Mute)
-    });
-    if emptied.is_err() {
-        return Err(error);
-    }
-    log::debug!("a probe failed on a living connection, whose caches were emptied: {error}");
-    for level in [Level::Identified, Level::Unidentified] {
-        match guarded(conn, |conn| probe::identify(conn, level)) {
-            Ok(server) => {
-                if level == Level::Unidentified {
-                    warn_that_identity_is_refused();
-                }
-                return Ok(Asked { verdict: Verdict::Differs(server), level, was_reset: true });
-            }
-            Err(error) if !is_alive(conn, &error) => return Err(error),
-            Err(error) => log::debug!("the server does not answer this probe: {error}"),
+    match agreed {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let found = asking.recover(conn, error)?;
+            asking.settle(conn, before.as_ref(), found, start)
         }
-    }
-    warn_that_catalog_is_refused(&error);
-    Ok(Asked { verdict: Verdict::Unknown, level: Level::Mute, was_reset: true })
-}
-
-/// Does `watch` hold on the server that answers now? One round trip, and a second one where a type or a table was
-/// created since somebody last asked.
-fn compare(conn: &mut PgConnection, watch: &Watch, level: Level) -> QueryResult<Verdict> {
-    match probe::ask(conn, watch, level)? {
-        Answer::Same => return Ok(Verdict::Holds),
-        Answer::Other(server) => return Ok(Verdict::Differs(server)),
-        Answer::Grown if watch.snapshot.has_all_tracked() => return Ok(Verdict::Holds),
-        Answer::Grown => {}
-    }
-    let in_transaction = is_in_transaction(conn);
-    let (sighting, server) = horizon::look(conn, watch, level, in_transaction)?;
-    let known_types = i64::try_from(watch.snapshot.types().len()).unwrap_or(i64::MAX);
-    // The probe has compared the names. Only the server can be another one by now.
-    match watch.horizon_on(&server).filter(|_| watch.snapshot.server().is_same_database(&server)) {
-        Some(horizon) if sighting.types == known_types => {
-            if !in_transaction {
-                OID_TABLE.advance(watch.id, &server, horizon.after(&sighting));
-            }
-            Ok(Verdict::Holds)
-        }
-        _ => Ok(Verdict::Differs(server)),
     }
 }
 
-/// The snapshot of the server that answers now: from the table, verified with one more probe, or loaded. `None` if
-/// the server can't be read, or is another one each time.
-fn look_up(
-    conn: &mut PgConnection,
-    mut server: Server,
+/// If nothing but its types tells a server from another one, a clone may have answered: what Diesel looked up by itself
+/// is forgotten, and so is each statement. No round trip.
+pub(crate) fn fill_again_if_told_apart_by_types(conn: &mut PgConnection, snapshot: &Snapshot) {
+    if snapshot.place.identity.by == IdentifiedBy::TypesAlone {
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        caches::forget_oids(conn);
+        caches::fill(conn, snapshot);
+    }
+}
+
+/// After a server has refused to tell its types, nothing is kept. It is asked for them again after a while.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+
+/// Has the server just refused to tell its types?
+pub(crate) fn is_refused(conn: &mut PgConnection) -> bool {
+    notes::since_refused(conn).is_some_and(|elapsed| elapsed < REFUSED_FOR)
+}
+
+/// Nothing is known of the server, so nothing is kept. No round trip: the statement cache is suspended.
+pub(crate) fn forget_all(conn: &mut PgConnection) {
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+    caches::forget_oids(conn);
+}
+
+/// Diesel tells nobody when a transaction or a savepoint ends, so what was filled for it would outlive it.
+const OTHER_SEARCH_PATH: &str = "synchronize found another search_path inside a transaction or savepoint that \
+     diesel-postgres-hot-upgrade did not begin, so it can't tell when that path ends: use hot_transaction_with and \
+     before_probe(\"SET LOCAL search_path = …\"), or set the path before the transaction begins";
+
+/// Is the innermost transaction or savepoint one of which this crate notices the end? (A test transaction ends with its
+/// connection.)
+fn is_end_noticed(conn: &mut PgConnection) -> bool {
+    let Ok(depth) = depth(conn) else {
+        return false;
+    };
+    is_marked(conn) && (depth == 1 || depth == notes::lasting(conn).own_depth)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asking {
     level: Level,
-    known: Option<&Watch>,
-) -> QueryResult<Option<Arc<Watch>>> {
-    let in_transaction = is_in_transaction(conn);
-    let mut refuted: Vec<SnapshotId> = Vec::new();
-    if let Some(known) = known.filter(|known| known.holds_on(&server)) {
-        // It did hold there, and does not any more.
-        refute(known, &server, in_transaction, &mut refuted);
-    }
-    for _ in 0..MAX_CATCH_UPS {
-        // Never wait inside a transaction: it pins the server connection that the one who loads may be waiting for.
-        let claim = if in_transaction {
-            OID_TABLE.find(&server, &refuted).map_or(Claim::Load(None), Claim::Known)
-        } else {
-            OID_TABLE.find_or_claim(&server, &refuted)
+    in_transaction: bool,
+    /// This crate notices the end of the innermost transaction or savepoint.
+    is_end_noticed: bool,
+    always_looks: bool,
+}
+
+impl Asking {
+    /// The snapshot of the server that answers now: the one from before, another one from the table, or loaded.
+    fn find(
+        self,
+        conn: &mut PgConnection,
+        before: Option<&Arc<Snapshot>>,
+        start: Start,
+    ) -> QueryResult<Option<Arc<Snapshot>>> {
+        let (mut asked, mut has_new_types) = match start {
+            Start::New(likely) if before.is_none() => (likely.and_then(|id| OID_TABLE.get(id)), false),
+            _ => (before.cloned(), false),
         };
-        let candidate = match claim {
-            Claim::Known(candidate) => candidate,
-            Claim::Load(_permit) => {
-                let others = OID_TABLE.other_starts(&server);
-                match guarded(conn, |conn| snapshot::load(conn, level, in_transaction, &others)) {
-                    Ok(Some(loaded)) => {
-                        return Ok(Some(OID_TABLE.insert(loaded.snapshot, loaded.horizon, loaded.is_own)));
-                    }
-                    Ok(None) => continue,
-                    Err(error) if !is_alive(conn, &error) => return Err(error),
-                    Err(error) => {
-                        warn_that_catalog_is_refused(&error);
-                        return Ok(None);
-                    }
-                }
-            }
-        };
-        match guarded(conn, |conn| compare(conn, &candidate, level))? {
-            Verdict::Holds => return Ok(Some(candidate)),
-            Verdict::Unknown => return Ok(None),
-            Verdict::Differs(now) => {
-                if now == server {
-                    refute(&candidate, &server, in_transaction, &mut refuted);
-                }
-                server = now;
+        if let Some(before) = before {
+            match OID_TABLE.current(before) {
+                Current::Newer(newer) => asked = Some(newer),
+                Current::Same => {}
+                Current::Incomplete => has_new_types = true,
             }
         }
+        // Inside a transaction, the search path is likely to be another one.
+        let is_checked = before.is_some()
+            && matches!(start, Start::Check | Start::Failed)
+            && !has_new_types
+            && !self.in_transaction;
+        let would_conflict = |conn: &mut PgConnection, asked: &Arc<Snapshot>| {
+            before.is_some_and(|before| before.id != asked.id && caches::conflict(conn, before, asked))
+        };
+        let mut was_refused = matches!(start, Start::Refused { looked: false });
+        if let Some(asked) = asked.as_ref().filter(|_| is_checked) {
+            if !would_conflict(conn, asked) {
+                match self.holds(conn, asked)? {
+                    Holds::Yes => return Ok(Some(Arc::clone(asked))),
+                    Holds::No => was_refused = true,
+                    Holds::NoOrIncomplete => {}
+                }
+            }
+        }
+        let found = self.identify_and_look_up(conn, asked, has_new_types)?;
+        if let (true, Some(before), Some(found)) = (was_refused, before, &found) {
+            if before.id == found.id {
+                OID_TABLE.alternation.note_in_between(&before.place.identity);
+            }
+        }
+        Ok(found)
     }
-    log::debug!("the server changed {MAX_CATCH_UPS} times while it was being asked: caches stay empty");
-    Ok(None)
+
+    fn new_types(self, snapshot: &Snapshot) -> NewTypes {
+        NewTypes::since(snapshot, self.in_transaction, self.always_looks)
+    }
+
+    /// Does the snapshot hold, and is nothing new? One round trip.
+    fn holds(self, conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult<Holds> {
+        let permit = match self.new_types(snapshot) {
+            NewTypes::None => {
+                return check(conn, snapshot).map(|holds| if holds { Holds::Yes } else { Holds::No });
+            }
+            NewTypes::Found => return Ok(Holds::NoOrIncomplete),
+            NewTypes::Unknown(permit) => permit,
+        };
+        match check_and_look(conn, snapshot, self.in_transaction)? {
+            Looked::NothingNew { took, is_public } => {
+                if is_public {
+                    permit.found_nothing_new(Some(took));
+                }
+                Ok(Holds::Yes)
+            }
+            Looked::Otherwise => Ok(Holds::NoOrIncomplete),
+        }
+    }
+
+    /// Two round trips, or one more if it is not clear whether types are new.
+    fn identify_and_look_up(
+        self,
+        conn: &mut PgConnection,
+        mut asked: Option<Arc<Snapshot>>,
+        mut has_new_types: bool,
+    ) -> QueryResult<Option<Arc<Snapshot>>> {
+        let replicas = notes::lasting(conn).replicas;
+        for _ in 0..MAX_CATCH_UPS {
+            let oids = asked.as_ref().map_or_else(Vec::new, |asked| asked.content.oids.clone());
+            let Identified { server, shown } = identify::identify(conn, &oids, self.level)?;
+            let place = server.place(replicas);
+            if let Some(asked) = asked.as_ref().filter(|asked| !has_new_types && asked.holds(&place, &shown)) {
+                match self.new_types(asked) {
+                    NewTypes::None => return Ok(Some(Arc::clone(asked))),
+                    NewTypes::Found => {}
+                    NewTypes::Unknown(_) => {
+                        if self.holds(conn, asked)? == Holds::Yes {
+                            return Ok(Some(Arc::clone(asked)));
+                        }
+                        // The server has changed again, or types are new.
+                        has_new_types = true;
+                        continue;
+                    }
+                }
+            }
+            let refuted = asked.filter(|asked| asked.place == place).map(|asked| asked.id);
+            match self.claim(&place, refuted) {
+                Claim::Known(candidate) if candidate.content.oids == oids && candidate.holds(&place, &shown) => {
+                    // The answer says so already. Only new types may be unknown.
+                    if matches!(self.new_types(&candidate), NewTypes::None) {
+                        return Ok(Some(candidate));
+                    }
+                    (asked, has_new_types) = (Some(candidate), false);
+                }
+                Claim::Known(candidate) => (asked, has_new_types) = (Some(candidate), false),
+                Claim::Load(permit) => match self.load(conn, &place, permit)? {
+                    Some(loaded) => return Ok(Some(loaded)),
+                    None => (asked, has_new_types) = (None, false),
+                },
+                Claim::Busy => unreachable!("a claim that waits, or that does not, is settled"),
+            }
+        }
+        log::note(format_args!(
+            "the server changed {MAX_CATCH_UPS} times while it was being asked: caches stay empty"
+        ));
+        Ok(None)
+    }
+
+    /// Never waits inside a transaction: it pins the server connection that the one who loads may be waiting for.
+    fn claim(self, place: &Place, refuted: Option<SnapshotId>) -> Claim<'static> {
+        if !self.in_transaction {
+            return OID_TABLE.claim_after_waiting(place, refuted);
+        }
+        match OID_TABLE.claim(place, refuted) {
+            Claim::Busy => Claim::Load(LoadPermit::UNANNOUNCED),
+            claim => claim,
+        }
+    }
+
+    fn load(
+        self,
+        conn: &mut PgConnection,
+        place: &Place,
+        permit: LoadPermit<'_>,
+    ) -> QueryResult<Option<Arc<Snapshot>>> {
+        let (began, others) = (crate::catalog::clock::now(), OID_TABLE.other_starts(&place.identity));
+        let replicas = notes::lasting(conn).replicas;
+        let loaded = load(conn, self.level, replicas, self.in_transaction, &others)?;
+        let snapshot = loaded.map(|loaded| OID_TABLE.insert(loaded, began));
+        // User code, such as the log, is called with nothing held.
+        drop(permit);
+        if let Some(snapshot) = &snapshot {
+            warnings::if_many_types(snapshot);
+        }
+        Ok(snapshot)
+    }
+
+    /// Makes the caches agree with what was found.
+    fn settle(
+        self,
+        conn: &mut PgConnection,
+        before: Option<&Arc<Snapshot>>,
+        found: Found,
+        start: Start,
+    ) -> QueryResult<Outcome> {
+        let Found { snapshot, level, is_emptied } = found;
+        let Some(found) = snapshot else {
+            if !is_emptied {
+                caches::empty(conn, level, StatementCache::AsTheUserSetIt)?;
+            }
+            return Ok(Outcome::Primed);
+        };
+        notes::clear_refused(conn);
+        let is_trusted = before.is_some() && !is_emptied && start != Start::Distrust;
+        let is_told_apart_by_types = found.place.identity.by == IdentifiedBy::TypesAlone;
+        if let Some(before) = before.filter(|before| is_trusted && before.place == found.place) {
+            if before.id == found.id {
+                fill_again_if_told_apart_by_types(conn, &found);
+                return Ok(Outcome::Unchanged);
+            }
+            if !caches::conflict(conn, before, &found) {
+                caches::fill(conn, &found);
+                return Ok(Outcome::Unchanged);
+            }
+        }
+        let has_other_path = before.is_some_and(|before| before.place.path != found.place.path);
+        if self.in_transaction && !self.is_end_noticed {
+            if has_other_path {
+                return Err(Error::QueryBuilderError(OTHER_SEARCH_PATH.into()));
+            }
+            if before.is_none() {
+                // It is not known whether the session has this path, or the transaction alone.
+                caches::empty(conn, level, StatementCache::AsTheUserSetIt)?;
+                return Ok(Outcome::Primed);
+            }
+        }
+        if !is_emptied {
+            let is_for_now = self.in_transaction && (has_other_path || start == Start::Distrust);
+            let is_suspended = is_for_now || is_told_apart_by_types;
+            let statements = if is_suspended { StatementCache::Suspended } else { StatementCache::AsTheUserSetIt };
+            caches::empty(conn, level, statements)?;
+        }
+        caches::fill(conn, &found);
+        let Some(before) = before else {
+            return Ok(Outcome::Primed);
+        };
+        if before.place.identity != found.place.identity {
+            OID_TABLE.alternation.note(&before.place.identity, &found.place.identity);
+        }
+        Ok(if before.id == found.id { Outcome::Primed } else { Outcome::Changed(notice(before, &found)) })
+    }
+
+    /// A question that failed on a living connection can mean that its own prepared statement is gone, or that this server
+    /// allows less than the last one did: it is asked again with empty caches, and then with fewer permissions.
+    fn recover(self, conn: &mut PgConnection, error: Error) -> QueryResult<Found> {
+        let emptied = guarded(conn, |conn| {
+            identify::ping(conn)?;
+            caches::empty(conn, Level::Mute, StatementCache::Suspended)
+        });
+        if emptied.is_err() {
+            return Err(error);
+        }
+        log::note(format_args!(
+            "a probe failed on a living connection, whose caches were emptied: {}",
+            printable(&error)
+        ));
+        for level in [Level::Identified, Level::Unidentified] {
+            let asking = Asking { level, ..self };
+            match guarded(conn, |conn| asking.identify_and_look_up(conn, None, false)) {
+                Ok(snapshot) => {
+                    if level == Level::Unidentified {
+                        warnings::that_identity_is_refused();
+                    } else {
+                        caches::restore_statement_cache(conn);
+                    }
+                    return Ok(Found { snapshot, level, is_emptied: true });
+                }
+                Err(error) if !is_alive(conn, &error) => return Err(error),
+                Err(error) => {
+                    log::note(format_args!("the server does not answer this probe: {}", printable(&error)))
+                }
+            }
+        }
+        warnings::that_catalog_is_refused(&error);
+        notes::set_refused(conn);
+        Ok(Found { snapshot: None, level: Level::Mute, is_emptied: true })
+    }
 }
 
-/// A transaction may see it otherwise than all others do: what it finds wrong may hold for them.
-fn refute(watch: &Watch, server: &Server, in_transaction: bool, refuted: &mut Vec<SnapshotId>) {
-    refuted.push(watch.id);
-    if !in_transaction {
-        OID_TABLE.refute(watch.id, server);
-    }
-}
-
-/// Runs a question so that its failure can't abort the transaction that it may be part of.
+/// Runs questions so that their failure can't abort the transaction that they may be part of.
 fn guarded<T>(
     conn: &mut PgConnection,
-    question: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+    questions: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    if is_in_transaction(conn) { conn.transaction(question) } else { question(conn) }
+    if is_in_transaction(conn) { conn.transaction(questions) } else { questions(conn) }
 }
 
 /// Can this connection still be asked something?
@@ -331,27 +547,4 @@ fn is_alive(conn: &mut PgConnection, error: &Error) -> bool {
             )
     );
     !is_gone && !is_broken(conn)
-}
-
-// The log is user code: it is called with nothing locked, so not by a `Once`.
-
-fn warn_that_identity_is_refused() {
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    if !WARNED.swap(true, Ordering::Relaxed) {
-        log::warn!(
-            "this role could not ask the server who it is, so servers are told apart by their types alone, which \
-             knows less; to mend it, GRANT EXECUTE ON FUNCTION pg_catalog.pg_postmaster_start_time(), \
-             pg_catalog.pg_control_system() to it"
-        );
-    }
-}
-
-fn warn_that_catalog_is_refused(error: &Error) {
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    if !WARNED.swap(true, Ordering::Relaxed) {
-        log::warn!(
-            "a server did not tell which types it has, so the caches of its connections are emptied at every \
-             checkout until it does, which is slow but never wrong: {error}"
-        );
-    }
 }

@@ -1,0 +1,218 @@
+//! What is known of one database of one server, whatever the search path: which types it has, and since when that is
+//! known.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::catalog::clock;
+use crate::catalog::types::Types;
+
+/// Nothing is trusted to know all types for longer than this after it was last made sure of.
+const FRESHNESS: Duration = Duration::from_secs(1);
+
+/// A look that takes longer than this is made less often,
+const SLOW_LOOK: Duration = Duration::from_millis(10);
+
+/// by this factor: looks take at most a hundredth of a server process's time.
+const SLOW_LOOK_FACTOR: u32 = 100;
+
+/// How long a connection waits for another one's look before it looks for itself. The other one may be queued behind a
+/// transaction that the waiting thread holds open.
+const LOOK_PATIENCE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    known: Mutex<Known>,
+    looked: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    types: Option<Types>,
+    digest: Option<Arc<str>>,
+    /// When the last look began that was complete.
+    looked: Option<Instant>,
+    is_being_looked_at: bool,
+    slow_look: Option<Duration>,
+}
+
+impl Known {
+    fn bound(&self) -> Duration {
+        self.slow_look.map_or(FRESHNESS, |took| (took * SLOW_LOOK_FACTOR).max(FRESHNESS))
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.looked.is_some_and(|looked| clock::now().saturating_duration_since(looked) < self.bound())
+    }
+
+    /// What began earlier than what is known already says nothing.
+    fn is_newer(&self, began: Instant) -> bool {
+        self.looked.is_none_or(|looked| looked <= began)
+    }
+}
+
+/// Is it known which types there are?
+#[derive(Debug)]
+pub(crate) enum Freshness {
+    /// Somebody looked a moment ago.
+    Fresh,
+    /// The caller looks.
+    Look(LookPermit),
+    /// Another connection looks at this moment.
+    Busy,
+}
+
+/// Others wait until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LookPermit {
+    database: Arc<Database>,
+    began: Instant,
+    /// Others know of it.
+    is_announced: bool,
+}
+
+impl LookPermit {
+    /// Nothing was new. `took` is the server's time, if that is known.
+    pub(crate) fn found_nothing_new(self, took: Option<Duration>) {
+        let mut known = self.database.lock();
+        if known.is_newer(self.began) {
+            known.looked = Some(self.began);
+        }
+        if let Some(took) = took {
+            known.slow_look = Some(took).filter(|took| *took > SLOW_LOOK);
+        }
+    }
+}
+
+impl Drop for LookPermit {
+    fn drop(&mut self) {
+        if self.is_announced {
+            self.database.lock().is_being_looked_at = false;
+            self.database.looked.notify_all();
+        }
+    }
+}
+
+impl Database {
+    /// Which types there are, as far as that is known.
+    pub(crate) fn known(&self) -> Option<(Types, Arc<str>)> {
+        let known = self.lock();
+        Some((known.types.clone()?, known.digest.clone()?))
+    }
+
+    /// Are these the types that are known to be there?
+    pub(crate) fn has_digest(&self, digest: &str) -> bool {
+        self.lock().digest.as_deref() == Some(digest)
+    }
+
+    /// Takes over what a catalog load found that began then. An equal list is shared.
+    pub(crate) fn learn(&self, types: &mut Types, digest: &Arc<str>, began: Instant) {
+        let mut known = self.lock();
+        if let Some(same) = known.types.as_ref().filter(|known| *known == types) {
+            *types = Arc::clone(same);
+        }
+        if known.is_newer(began) {
+            known.types = Some(Arc::clone(types));
+            known.digest = Some(Arc::clone(digest));
+            known.looked = Some(began);
+        }
+    }
+
+    /// No round trip, and no waiting.
+    pub(crate) fn freshness(self: &Arc<Self>) -> Freshness {
+        let mut known = self.lock();
+        if known.is_fresh() {
+            Freshness::Fresh
+        } else if known.is_being_looked_at {
+            Freshness::Busy
+        } else {
+            known.is_being_looked_at = true;
+            Freshness::Look(self.permit(true))
+        }
+    }
+
+    /// The look for new types that the caller has to make, if it is due. Waits a moment for another connection's look,
+    /// and then looks too.
+    pub(crate) fn due_after_waiting(self: &Arc<Self>) -> Option<LookPermit> {
+        match self.freshness() {
+            Freshness::Fresh => return None,
+            Freshness::Look(permit) => return Some(permit),
+            Freshness::Busy => {}
+        }
+        let waited = self.looked.wait_timeout_while(self.lock(), LOOK_PATIENCE, |known| known.is_being_looked_at);
+        let is_fresh = waited.unwrap_or_else(PoisonError::into_inner).0.is_fresh();
+        (!is_fresh).then(|| self.permit(false))
+    }
+
+    /// The same without waiting.
+    pub(crate) fn due_at_once(self: &Arc<Self>) -> Option<LookPermit> {
+        match self.freshness() {
+            Freshness::Fresh => None,
+            Freshness::Look(permit) => Some(permit),
+            Freshness::Busy => Some(self.permit(false)),
+        }
+    }
+
+    /// A look that nobody waits for.
+    pub(crate) fn unannounced_look(self: &Arc<Self>) -> LookPermit {
+        self.permit(false)
+    }
+
+    pub(crate) fn freshness_bound(&self) -> Duration {
+        self.lock().bound()
+    }
+
+    fn permit(self: &Arc<Self>, is_announced: bool) -> LookPermit {
+        LookPermit { database: Arc::clone(self), began: clock::now(), is_announced }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permit(database: &Arc<Database>) -> LookPermit {
+        match database.freshness() {
+            Freshness::Look(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_looks_and_what_it_found_holds_for_a_second() {
+        let database = Arc::new(Database::default());
+        let looking = permit(&database);
+        assert!(matches!(database.freshness(), Freshness::Busy));
+        looking.found_nothing_new(None);
+        assert!(matches!(database.freshness(), Freshness::Fresh));
+        clock::tests::advance(Duration::from_secs(2));
+        assert!(matches!(database.freshness(), Freshness::Look(_)));
+    }
+
+    #[test]
+    fn a_look_that_fails_lets_the_next_one_look() {
+        let database = Arc::new(Database::default());
+        drop(permit(&database));
+        assert!(matches!(database.freshness(), Freshness::Look(_)));
+    }
+
+    #[test]
+    fn a_connection_does_not_wait_for_ever() {
+        let database = Arc::new(Database::default());
+        let _looking = permit(&database);
+        assert!(database.due_after_waiting().is_some());
+    }
+
+    #[test]
+    fn a_slow_look_is_made_less_often() {
+        let database = Arc::new(Database::default());
+        permit(&database).found_nothing_new(Some(Duration::from_millis(30)));
+        assert_eq!(database.freshness_bound(), Duration::from_secs(3));
+        database.permit(false).found_nothing_new(Some(Duration::from_millis(9)));
+        assert_eq!(database.freshness_bound(), Duration::from_secs(1));
+    }
+}

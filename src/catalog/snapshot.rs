@@ -1,0 +1,116 @@
+//! What one server said of itself and its types.
+
+use std::num::NonZeroU64;
+use std::sync::{Arc, OnceLock};
+
+use crate::catalog::server::{IdentifiedBy, Identity, Place, Server};
+use crate::catalog::tracked::{Key, Tracked};
+use crate::catalog::types::{PgType, Types, View};
+
+/// Names a snapshot. Never used again, so a connection whose snapshot was dropped is *unknown*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SnapshotId(pub(crate) NonZeroU64);
+
+/// Who may use a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every connection of this process at that place.
+    Everyone,
+    /// The connection that loaded it: a temporary type of its session hides a type.
+    Session,
+    /// The transaction that loaded it. It may have seen its own uncommitted DDL, or an old state of the catalog.
+    Transaction,
+}
+
+/// The types of one server, as one search path sees them.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) id: SnapshotId,
+    pub(crate) scope: Scope,
+    pub(crate) server: Server,
+    pub(crate) place: Place,
+    /// Which types the database had: see [`Loaded::digest`].
+    pub(crate) digest: Arc<str>,
+    /// SQL that is true if names are looked up in the same schemas. Written by who first asks.
+    pub(crate) path_condition: OnceLock<String>,
+    /// Shared by search paths that see the same.
+    pub(crate) content: Arc<Content>,
+}
+
+/// What snapshots of one server share if their search paths see the same types.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) identity: Identity,
+    pub(crate) view: View,
+    /// Which types a connection is filled with, in the view's order.
+    pub(crate) filled: Box<[bool]>,
+    /// The OIDs that a probe asks about.
+    pub(crate) oids: Vec<u32>,
+    /// What the server shows of them while the snapshot holds.
+    pub(crate) shown: String,
+    /// SQL that is true where the snapshot holds. Written by who first asks.
+    pub(crate) condition: OnceLock<String>,
+    /// Every tracked type exists. New types then need no watching: one that hides a tracked type changes how that one
+    /// is shown.
+    pub(crate) has_all_tracked: bool,
+}
+
+/// What was read from a server.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) server: Server,
+    pub(crate) place: Place,
+    pub(crate) scope: Scope,
+    /// Says which types the database has, by their OIDs, whatever the search path.
+    pub(crate) digest: Arc<str>,
+    pub(crate) view: View,
+}
+
+impl Content {
+    pub(crate) fn new(view: View, identity: &Identity, tracked: Option<&Tracked>) -> Self {
+        let with_arrays = identity.by == IdentifiedBy::TypesAlone;
+        let (oids, shown) = (view.oids(with_arrays), view.shown(with_arrays));
+        let is_named = |ty: &PgType| tracked.is_some_and(|tracked| tracked.names_with_its_schema(ty));
+        Content {
+            filled: view.iter().map(|(ty, is_visible)| is_visible || is_named(ty)).collect(),
+            condition: OnceLock::new(),
+            identity: identity.clone(),
+            has_all_tracked: tracked.is_some_and(|tracked| tracked.keys.iter().all(|key| finds(&view, key))),
+            oids,
+            shown,
+            view,
+        }
+    }
+
+    /// The types that a connection is filled with, and whether the bare name finds them.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (&PgType, bool)> {
+        self.view.iter().zip(&self.filled).filter(|(_, is_filled)| **is_filled).map(|(ty, _)| ty)
+    }
+
+    /// In bytes, without the list of types.
+    pub(crate) fn size(&self) -> usize {
+        let lists = self.filled.len() + self.view.visible.len() + self.oids.len() * size_of::<u32>();
+        // The condition has the names in hexadecimal digits, and the OIDs in decimal ones.
+        size_of::<Self>() + lists + 3 * self.shown.len() + 6 * self.oids.len()
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn types(&self) -> &Types {
+        &self.content.view.types
+    }
+
+    /// Does it hold where a server shows its OIDs like that?
+    pub(crate) fn holds(&self, place: &Place, shown: &str) -> bool {
+        self.place == *place && self.content.shown == shown
+    }
+}
+
+/// Does Diesel find a type by that key, and does the way it is shown say so? One that is shown without its schema may
+/// have moved to another schema of the search path, and the next of that name be created where it was.
+fn finds(view: &View, (schema, name): &Key) -> bool {
+    let is_found_in = |ty: &PgType, is_visible: bool| {
+        schema.as_ref().map_or(is_visible, |schema| **schema == *ty.schema && !is_visible)
+    };
+    view.iter().any(|(ty, is_visible)| *ty.name == **name && is_found_in(ty, is_visible))
+}

@@ -1,0 +1,125 @@
+//! What a connection remembers of a server: the OIDs of types, by name, and the statements that were prepared with them.
+
+use std::borrow::Cow;
+
+use diesel::connection::CacheSize;
+use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCache, PgMetadataCacheKey};
+use diesel::prelude::*;
+
+use crate::catalog::snapshot::Snapshot;
+use crate::catalog::types::PgType;
+use crate::connection::notes;
+use crate::probe::identify::{self, Level};
+use crate::report::stats::COUNTERS;
+
+/// Is the statement cache on after the caches were emptied?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatementCache {
+    AsTheUserSetIt,
+    /// It stays off until [`restore_statement_cache`], because the caches will be emptied again soon: so no prepared
+    /// statement is left behind.
+    Suspended,
+}
+
+/// Empties the OID cache and the prepared statements of a connection, right after an `identify` or a `ping` on that
+/// level. One round trip, to learn the `CacheSize`; none if the statement cache is suspended.
+///
+/// Afterwards the connection is *unknown*, also if this fails half-way. Instrumentation, `CacheSize` and the counter
+/// that keeps statement names unique stay as they are; no `SET` is sent, since it would overwrite the user's.
+pub(crate) fn empty(conn: &mut PgConnection, level: Level, statements: StatementCache) -> QueryResult<()> {
+    forget_oids(conn);
+    let suspended = notes::lasting(conn).suspended_cache;
+    if suspended.is_none() {
+        count_reset(conn);
+    }
+    let size = match suspended {
+        Some(size) => size,
+        None => identify::statement_cache_size(conn, level)?,
+    };
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+    notes::change_lasting(conn, |lasting| lasting.suspended_cache = Some(size));
+    if statements == StatementCache::AsTheUserSetIt {
+        restore_statement_cache(conn);
+    }
+    Ok(())
+}
+
+/// Every reset leaves prepared statements behind. The first look at a connection is none.
+fn count_reset(conn: &mut PgConnection) {
+    let resets = notes::lasting(conn).resets;
+    notes::change_lasting(conn, |lasting| {
+        lasting.resets = Some(resets.map_or(0, |resets| resets.saturating_add(1)));
+    });
+    if resets.is_some() {
+        COUNTERS.resets.increment();
+    }
+}
+
+/// Gives the user's setting back. No round trip.
+pub(crate) fn restore_statement_cache(conn: &mut PgConnection) {
+    if let Some(size) = notes::lasting(conn).suspended_cache {
+        conn.set_prepared_statement_cache_size(size);
+        notes::change_lasting(conn, |lasting| lasting.suspended_cache = None);
+    }
+}
+
+/// Empties the OID cache. No round trip. The connection is *unknown* afterwards.
+pub(crate) fn forget_oids(conn: &mut PgConnection) {
+    notes::keep_lasting(conn, |conn| *conn.get_metadata_cache() = PgMetadataCache::new());
+}
+
+/// Stores the OIDs of the types that the bare name finds, under both keys that Diesel may ask for. Diesel looks up the
+/// others by itself, so that what is there was used.
+pub(crate) fn fill(conn: &mut PgConnection, snapshot: &Snapshot) {
+    let cache = conn.get_metadata_cache();
+    for (ty, is_visible) in snapshot.content.filled() {
+        let oids = (ty.oid, ty.array_oid);
+        cache.store_type(in_schema(ty, &ty.name), oids);
+        if is_visible {
+            cache.store_type(bare(&ty.name), oids);
+        }
+    }
+    notes::set_snapshot(conn, snapshot.id);
+}
+
+/// Is something in the OID cache that was right by the old snapshot, or that Diesel looked up by itself, and that is
+/// wrong by the new one of the same server? Prepared statements hold the same OIDs.
+pub(crate) fn conflict(conn: &mut PgConnection, old: &Snapshot, new: &Snapshot) -> bool {
+    let cache = conn.get_metadata_cache();
+    let is_stored_otherwise = new.content.view.iter().any(|(ty, is_visible)| {
+        let array = ty.array_name();
+        is_other(cache, ty, &ty.name, is_visible, (ty.oid, ty.array_oid))
+            || array.is_some_and(|array| is_other(cache, ty, &array, is_visible, (ty.array_oid, 0)))
+    });
+    let is_there = |key| cached(cache, &key).is_some();
+    is_stored_otherwise || moved(old, new).any(|ty| is_there(in_schema(ty, &ty.name)) || is_there(bare(&ty.name)))
+}
+
+/// Does the cache have other OIDs for the type, or for its array, of that name?
+fn is_other(cache: &PgMetadataCache, ty: &PgType, name: &str, is_visible: bool, oids: (u32, u32)) -> bool {
+    let is_other = |key| cached(cache, &key).is_some_and(|known| known != oids);
+    is_other(in_schema(ty, name)) || is_visible && is_other(bare(name))
+}
+
+/// The types of the old snapshot whose OID has another name, schema or visibility in the new one.
+fn moved<'a>(old: &'a Snapshot, new: &'a Snapshot) -> impl Iterator<Item = &'a PgType> {
+    let new_types = new.types();
+    old.content.view.iter().filter_map(move |(ty, was_visible)| {
+        let index = new_types.binary_search_by_key(&ty.oid, |new| new.oid).ok()?;
+        let is_same = new_types[index] == *ty && new.content.view.visible[index] == was_visible;
+        (!is_same).then_some(ty)
+    })
+}
+
+fn cached(cache: &PgMetadataCache, key: &PgMetadataCacheKey<'_>) -> Option<(u32, u32)> {
+    let metadata = cache.lookup_type(key)?;
+    Some((metadata.oid().ok()?, metadata.array_oid().ok()?))
+}
+
+fn in_schema<'a>(ty: &'a PgType, name: &'a str) -> PgMetadataCacheKey<'a> {
+    PgMetadataCacheKey::new(Some(Cow::Borrowed(&ty.schema)), Cow::Borrowed(name))
+}
+
+fn bare(name: &str) -> PgMetadataCacheKey<'_> {
+    PgMetadataCacheKey::new(None, Cow::Borrowed(name))
+}

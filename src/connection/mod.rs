@@ -1,0 +1,5 @@
+//! What a `PgConnection` remembers: caches, notes, and the state of its transaction.
+
+pub(crate) mod caches;
+pub(crate) mod notes;
+pub(crate) mod transaction_state;

@@ -1,0 +1,148 @@
+//! What this crate remembers of a connection, kept inside the connection's own OID cache: so it can't get out of step
+//! with what it describes, and the connection's type stays `PgConnection`.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use diesel::connection::CacheSize;
+use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
+use lazy_static::lazy_static;
+
+use crate::catalog::server::Replicas;
+use crate::catalog::snapshot::SnapshotId;
+
+/// A name that no type can have: PostgreSQL allows no NUL byte in a name.
+const RESERVED_SCHEMA: &str = "\0diesel-postgres-hot-upgrade";
+
+/// What the caches were filled from. `None` means *unknown*, never *new*.
+pub(crate) fn snapshot(conn: &mut PgConnection) -> Option<SnapshotId> {
+    std::num::NonZeroU64::new(read(conn, "snapshot")?).map(SnapshotId)
+}
+
+pub(crate) fn set_snapshot(conn: &mut PgConnection, id: SnapshotId) {
+    write(conn, "snapshot", id.0.get());
+}
+
+/// What stays when the caches are emptied.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lasting {
+    /// How often the caches were emptied because they could be wrong. `None` on a connection seen for the first time.
+    pub(crate) resets: Option<u32>,
+    pub(crate) replicas: Replicas,
+    /// The user's setting, while the statement cache is off.
+    pub(crate) suspended_cache: Option<CacheSize>,
+    /// How many transactions and savepoints are open in the innermost one that this crate began.
+    pub(crate) own_depth: u32,
+}
+
+const RESETS: u64 = 0xffff_ffff;
+const WAS_SEEN: u64 = 1 << 32;
+const INTERCHANGEABLE: u64 = 1 << 33;
+const SUSPENDED: u64 = 1 << 34;
+const SUSPENDED_UNBOUNDED: u64 = 1 << 35;
+const DEPTH_SHIFT: u32 = 36;
+
+pub(crate) fn lasting(conn: &mut PgConnection) -> Lasting {
+    let bits = read(conn, "lasting").unwrap_or_default();
+    let suspended = if bits & SUSPENDED_UNBOUNDED != 0 { CacheSize::Unbounded } else { CacheSize::Disabled };
+    Lasting {
+        resets: (bits & WAS_SEEN != 0).then_some((bits & RESETS) as u32),
+        replicas: if bits & INTERCHANGEABLE != 0 { Replicas::Interchangeable } else { Replicas::Distinct },
+        suspended_cache: (bits & SUSPENDED != 0).then_some(suspended),
+        own_depth: (bits >> DEPTH_SHIFT) as u32,
+    }
+}
+
+fn set_lasting(conn: &mut PgConnection, lasting: Lasting) {
+    let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
+    let bits = lasting.resets.map_or(0, |resets| u64::from(resets) | WAS_SEEN)
+        | flag(lasting.replicas == Replicas::Interchangeable, INTERCHANGEABLE)
+        | flag(lasting.suspended_cache.is_some(), SUSPENDED)
+        | flag(lasting.suspended_cache == Some(CacheSize::Unbounded), SUSPENDED_UNBOUNDED)
+        | u64::from(lasting.own_depth) << DEPTH_SHIFT;
+    write(conn, "lasting", bits);
+}
+
+pub(crate) fn change_lasting(conn: &mut PgConnection, change: impl FnOnce(&mut Lasting)) {
+    let mut lasting = lasting(conn);
+    change(&mut lasting);
+    set_lasting(conn, lasting);
+}
+
+/// How long ago the server last refused to tell its types. `None` if it did not.
+pub(crate) fn since_refused(conn: &mut PgConnection) -> Option<Duration> {
+    since(conn, "refused")
+}
+
+/// Notes that the server tells its types.
+pub(crate) fn clear_refused(conn: &mut PgConnection) {
+    if read(conn, "refused").is_some() {
+        write(conn, "refused", 0);
+    }
+}
+
+/// Takes what has to stay from one OID cache to another one.
+pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
+    let kept = ["lasting", "refused"].map(|name| (name, read(conn, name)));
+    empty(conn);
+    for (name, value) in kept {
+        if let Some(value) = value {
+            write(conn, name, value);
+        }
+    }
+}
+
+/// Notes that the server has just refused to tell its types.
+pub(crate) fn set_refused(conn: &mut PgConnection) {
+    set_since(conn, "refused");
+}
+
+/// How long ago the connection was last asked whether its caches are right, and answered. `None` if it has to be asked
+/// again.
+pub(crate) fn since_verified(conn: &mut PgConnection) -> Option<Duration> {
+    since(conn, "verified")
+}
+
+/// Notes that the connection was asked just now, and answered.
+pub(crate) fn set_verified(conn: &mut PgConnection) {
+    set_since(conn, "verified");
+}
+
+/// The next checkout asks again.
+pub(crate) fn forget_verified(conn: &mut PgConnection) {
+    if read(conn, "verified").is_some() {
+        write(conn, "verified", 0);
+    }
+}
+
+fn since(conn: &mut PgConnection, name: &'static str) -> Option<Duration> {
+    let nanoseconds = read(conn, name)?.checked_sub(1)?;
+    Some(since_start().saturating_sub(Duration::from_nanos(nanoseconds)))
+}
+
+fn set_since(conn: &mut PgConnection, name: &'static str) {
+    let nanoseconds = u64::try_from(since_start().as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
+    write(conn, name, nanoseconds);
+}
+
+/// An `Instant` can't be kept in the connection; the time since a first one can.
+fn since_start() -> Duration {
+    lazy_static! {
+        static ref START: Instant = Instant::now();
+    }
+    START.elapsed()
+}
+
+fn key(name: &'static str) -> PgMetadataCacheKey<'static> {
+    PgMetadataCacheKey::new(Some(Cow::Borrowed(RESERVED_SCHEMA)), Cow::Borrowed(name))
+}
+
+/// The cache holds pairs of OIDs.
+fn read(conn: &mut PgConnection, name: &'static str) -> Option<u64> {
+    let metadata = conn.get_metadata_cache().lookup_type(&key(name))?;
+    Some(u64::from(metadata.oid().ok()?) << 32 | u64::from(metadata.array_oid().ok()?))
+}
+
+fn write(conn: &mut PgConnection, name: &'static str, value: u64) {
+    conn.get_metadata_cache().store_type(key(name), ((value >> 32) as u32, value as u32));
+}

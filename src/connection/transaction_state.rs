@@ -1,0 +1,108 @@
+//! What a connection knows of its own transaction. Nothing here costs a round trip.
+
+use std::num::NonZeroU32;
+
+use diesel::connection::{
+    AnsiTransactionManager, InstrumentationEvent, SimpleConnection, TransactionManager, TransactionManagerStatus,
+    ValidTransactionManagerStatus,
+};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::Integer;
+
+/// What Diesel thinks of the transaction.
+pub(crate) fn status(conn: &mut PgConnection) -> &mut TransactionManagerStatus {
+    AnsiTransactionManager::transaction_manager_status_mut(conn)
+}
+
+/// How many transactions and savepoints are open.
+pub(crate) fn depth(conn: &mut PgConnection) -> QueryResult<u32> {
+    Ok(status(conn).transaction_depth()?.map_or(0, NonZeroU32::get))
+}
+
+pub(crate) fn is_in_transaction(conn: &mut PgConnection) -> bool {
+    depth(conn).is_ok_and(|depth| depth > 0)
+}
+
+/// Has the connection been lost, or left in a state that nobody knows?
+pub(crate) fn is_broken(conn: &mut PgConnection) -> bool {
+    depth(conn).is_err()
+}
+
+/// Marks the open transaction. Diesel gives each transaction a new status, so the mark is gone with the transaction,
+/// however a closure may have ended it, unless another one followed in the same message. (The flag is Diesel's for test
+/// transactions, which are looked at only when a connection goes back to its pool: none does with a marked one.)
+pub(crate) fn mark(conn: &mut PgConnection) {
+    status(conn).set_test_transaction_flag();
+}
+
+/// Is the transaction that was marked still open?
+pub(crate) fn is_marked(conn: &mut PgConnection) -> bool {
+    matches!(
+        status(conn),
+        TransactionManagerStatus::Valid(ValidTransactionManagerStatus { in_transaction: Some(transaction), .. })
+            if transaction.test_transaction
+    )
+}
+
+/// A transaction as libpq knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Lost,
+    NoTransaction,
+    Open,
+    /// A statement failed, and the server refuses all that follow.
+    Aborted,
+}
+
+/// Brings what Diesel thinks up to date: a `load` that fails while it is prepared leaves it as it was.
+pub(crate) fn refresh(conn: &mut PgConnection) -> State {
+    // It fails before anything is sent, and then Diesel looks at what libpq knows.
+    let _ = conn.execute_returning_count(&NeverSent);
+    match status(conn) {
+        TransactionManagerStatus::InError => State::Lost,
+        TransactionManagerStatus::Valid(ValidTransactionManagerStatus { in_transaction, .. }) => {
+            match in_transaction {
+                None => State::NoTransaction,
+                Some(transaction) if transaction.requires_rollback_maybe_up_to_top_level => State::Aborted,
+                Some(_) => State::Open,
+            }
+        }
+    }
+}
+
+/// Rolls back whatever transaction the server has open. A connection on which that fails is marked broken.
+pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
+    let rolled_back = conn.batch_execute("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK");
+    if rolled_back.is_err() {
+        status(conn).set_in_error();
+    }
+    rolled_back
+}
+
+/// A statement whose only bind can't be serialized.
+#[derive(Debug)]
+struct NeverSent;
+
+impl QueryId for NeverSent {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for NeverSent {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        // Instrumentations may print it.
+        out.push_sql("/* diesel-postgres-hot-upgrade: never sent */ ");
+        out.push_bind_param::<Integer, _>(self)
+    }
+}
+
+impl ToSql<Integer, Pg> for NeverSent {
+    fn to_sql<'b>(&'b self, _: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        Err("this statement only asks libpq for the state of the transaction".into())
+    }
+}

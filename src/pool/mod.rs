@@ -1,0 +1,6 @@
+//! What a pool is built of.
+
+pub(crate) mod customizer;
+pub(crate) mod manager;
+pub(crate) mod panics;
+pub(crate) mod verify;

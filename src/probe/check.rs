@@ -1,0 +1,178 @@
+//! The check: does the snapshot that a connection was filled from still hold? A statement of constants that returns a row
+//! for "yes" and none for "no". Everything in it exists on every server, so it does not fail on another one.
+
+use std::time::Duration;
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool};
+
+use crate::catalog::server::{IdentifiedBy, PgStart};
+use crate::catalog::snapshot::Snapshot;
+use crate::catalog::tracked::tracked;
+use crate::probe::sql::{
+    CATALOG_FILE, DIGEST, IN_RECOVERY, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VERSION, WATCHED, constant,
+    only_tracked, sees_the_present,
+};
+
+const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
+
+/// SQL that is true if the snapshot's server answers, calls its types by their names, and looks names up in the same
+/// schemas.
+fn condition(snapshot: &Snapshot) -> [&str; 2] {
+    let of_content = snapshot.content.condition.get_or_init(|| server_and_types(snapshot));
+    let of_path = snapshot
+        .path_condition
+        .get_or_init(|| format!(" AND {SEARCH_PATH}{EQUALS}{}", constant(&snapshot.place.path.setting)));
+    [of_content, of_path]
+}
+
+fn server_and_types(snapshot: &Snapshot) -> String {
+    let content = &snapshot.content;
+    let version = snapshot.server.version();
+    let server = match content.identity.by {
+        IdentifiedBy::Start { at, in_recovery } => {
+            let is_not = if in_recovery { "" } else { "NOT " };
+            format!("{STARTED}{EQUALS}{} AND {is_not}{IN_RECOVERY}", timestamptz(at))
+        }
+        IdentifiedBy::SystemIdentifier(identifier) => {
+            format!("{SYSTEM_IDENTIFIER}{EQUALS}({identifier})::pg_catalog.int8")
+        }
+        IdentifiedBy::TypesAlone => format!("{VERSION}{EQUALS}'{version}'::pg_catalog.text"),
+    };
+    let oids: Vec<_> = content.oids.iter().map(u32::to_string).collect();
+    let [before, after] = SHOWN;
+    let oids = oids.join(",");
+    let facts = format!("pg_catalog.concat({CATALOG_FILE}, ' ', {before}'{{{oids}}}'::pg_catalog.oid[]{after})");
+    let expected = constant(&format!("{} {}", content.identity.catalog_file, content.shown));
+    format!("{server} AND {facts}{EQUALS}{expected}")
+}
+
+/// SQL that is true as long as the database has no other types than the snapshot says.
+fn nothing_is_new(snapshot: &Snapshot) -> String {
+    let only_tracked = only_tracked(tracked().as_deref());
+    let expected = constant(&snapshot.digest);
+    format!("(SELECT {DIGEST} FROM {WATCHED}{only_tracked}){EQUALS}{expected}")
+}
+
+/// Does the snapshot hold? One round trip.
+pub(crate) fn check(conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult<bool> {
+    Check { condition: condition(snapshot) }.execute(conn).map(|rows| rows == 1)
+}
+
+/// What a check found that also looked for new types.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// The snapshot holds, and nothing is new. The look took the server that long.
+    NothingNew {
+        took: Duration,
+        /// All other connections see the same.
+        is_public: bool,
+    },
+    Otherwise,
+}
+
+/// Does the snapshot hold, and are there no other types? One round trip.
+pub(crate) fn check_and_look(
+    conn: &mut PgConnection,
+    snapshot: &Snapshot,
+    in_transaction: bool,
+) -> QueryResult<Looked> {
+    let condition = format!("{} AND {}", condition(snapshot).concat(), nothing_is_new(snapshot));
+    let row = CheckAndLook { condition, in_transaction }.get_result::<(bool, i64)>(conn).optional()?;
+    Ok(row.map_or(Looked::Otherwise, |(is_public, took)| Looked::NothingNew {
+        took: Duration::from_micros(took.unsigned_abs()),
+        is_public,
+    }))
+}
+
+/// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show: it fails where
+/// the snapshot does not hold, or, if `looks`, where types are new.
+pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool) -> String {
+    let condition = condition(snapshot).concat();
+    let new_types = if looks { format!(" AND {}", nothing_is_new(snapshot)) } else { String::new() };
+    // A cast that fails would be simpler than a setting that does not exist, but anybody may have defined another one.
+    format!(
+        "{begin}; SELECT CASE WHEN {condition}{new_types} THEN '' \
+         ELSE pg_catalog.current_setting(\
+         'diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server') END"
+    )
+}
+
+/// SQL that every `DateStyle` reads alike, and that is computed when the statement is planned. A double holds a time of
+/// these centuries to a quarter of a microsecond.
+fn timestamptz(start: PgStart) -> String {
+    const SECONDS_FROM_1970_TO_2000: i64 = 946_684_800;
+    let (seconds, microseconds) = (start.div_euclid(1_000_000), start.rem_euclid(1_000_000));
+    format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
+}
+
+struct Check<'a> {
+    condition: [&'a str; 2],
+}
+
+impl Query for Check<'_> {
+    type SqlType = diesel::sql_types::Integer;
+}
+
+impl RunQueryDsl<PgConnection> for Check<'_> {}
+
+/// A snapshot has a prepared statement of its own.
+impl QueryId for Check<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Check<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("/* diesel-postgres-hot-upgrade: check */ SELECT 1 WHERE ");
+        self.condition.into_iter().for_each(|sql| out.push_sql(sql));
+        Ok(())
+    }
+}
+
+struct CheckAndLook {
+    condition: String,
+    in_transaction: bool,
+}
+
+impl Query for CheckAndLook {
+    type SqlType = (Bool, BigInt);
+}
+
+impl RunQueryDsl<PgConnection> for CheckAndLook {}
+
+impl QueryId for CheckAndLook {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for CheckAndLook {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // Once a second for the process: not worth a prepared statement of each connection.
+        out.unsafe_to_cache_prepared();
+        out.push_sql("/* diesel-postgres-hot-upgrade: check and look */ SELECT ");
+        out.push_sql(sees_the_present(self.in_transaction));
+        // The microseconds since the message came, as the condition was evaluated before.
+        out.push_sql(
+            ", (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
+             pg_catalog.statement_timestamp()) OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8 \
+             WHERE ",
+        );
+        out.push_sql(&self.condition);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_written_to_the_microsecond() {
+        assert_eq!(timestamptz(0), "pg_catalog.to_timestamp(946684800.000000)");
+        assert_eq!(timestamptz(848_693_014_727_978), "pg_catalog.to_timestamp(1795377814.727978)");
+        assert_eq!(timestamptz(-1), "pg_catalog.to_timestamp(946684799.999999)");
+    }
+}

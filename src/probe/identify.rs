@@ -1,0 +1,138 @@
+//! Which server answers, and what does it call these types? One statement, so that no pooler can let two servers answer.
+
+use diesel::connection::CacheSize;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{self, Array, Integer, Oid};
+
+use crate::catalog::server::Server;
+use crate::probe::sql::{CATALOG_FILE, IN_RECOVERY, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VERSION};
+
+/// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
+/// no `CASE` around the call helps: there is a statement for each level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Everything.
+    Identified,
+    /// Not who the server is: then it is told apart by its types alone.
+    Unidentified,
+    /// Nothing but whether it is there.
+    Mute,
+}
+
+/// SQL for an array of texts that says which server answers: see
+/// [`Server::from_fields`](crate::catalog::server::Server::from_fields).
+pub(crate) fn identity_fields(level: Level) -> String {
+    let (system_identifier, started, in_recovery) = if level == Level::Identified {
+        // Microseconds since 2000.
+        let started = format!(
+            "(pg_catalog.date_part('epoch', {STARTED} \
+             OPERATOR(pg_catalog.-) '2000-01-01 00:00+00'::pg_catalog.timestamptz) \
+             OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8::pg_catalog.text"
+        );
+        (format!("{SYSTEM_IDENTIFIER}::pg_catalog.text"), started, format!("{IN_RECOVERY}::pg_catalog.text"))
+    } else {
+        ("''".to_owned(), "''".to_owned(), "'false'".to_owned())
+    };
+    format!(
+        "ARRAY[{system_identifier}, {started}, {in_recovery}, {CATALOG_FILE}, {VERSION}, \
+         pg_catalog.current_database()::pg_catalog.text, \
+         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}]::pg_catalog.text[] \
+         OPERATOR(pg_catalog.||) pg_catalog.current_schemas(true)::pg_catalog.text[]"
+    )
+}
+
+/// What a server says of itself, and of some types.
+#[derive(Debug)]
+pub(crate) struct Identified {
+    pub(crate) server: Server,
+    /// The names of the types with these OIDs, as it shows them.
+    pub(crate) shown: String,
+}
+
+/// Asks which server answers, and what it shows of the types with these OIDs. One round trip.
+pub(crate) fn identify(conn: &mut PgConnection, oids: &[u32], level: Level) -> QueryResult<Identified> {
+    let (_, shown, fields) = run(conn, oids, level, Text::First)?;
+    Ok(Identified { server: Server::from_fields(fields)?, shown })
+}
+
+/// Is the server there? One round trip.
+pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
+    run(conn, &[], Level::Mute, Text::First).map(drop)
+}
+
+/// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after
+/// [`identify`] or [`ping`] on that level, the statement is run again with another text under the same static `QueryId`,
+/// and what comes back says which text ran. One round trip.
+///
+/// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
+pub(crate) fn statement_cache_size(conn: &mut PgConnection, level: Level) -> QueryResult<CacheSize> {
+    match run(conn, &[], level, Text::Second)? {
+        (FIRST_TEXT, ..) => Ok(CacheSize::Unbounded),
+        _ => Ok(CacheSize::Disabled),
+    }
+}
+
+type Row = (i32, String, Vec<String>);
+
+fn run(conn: &mut PgConnection, oids: &[u32], level: Level, text: Text) -> QueryResult<Row> {
+    match level {
+        Level::Identified => Identify::<IDENTIFIED> { oids, text }.get_result(conn),
+        Level::Unidentified => Identify::<UNIDENTIFIED> { oids, text }.get_result(conn),
+        Level::Mute => Identify::<MUTE> { oids, text }.get_result(conn),
+    }
+}
+
+const IDENTIFIED: u8 = 0;
+const UNIDENTIFIED: u8 = 1;
+const MUTE: u8 = 2;
+
+const FIRST_TEXT: i32 = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    First,
+    Second,
+}
+
+struct Identify<'a, const LEVEL: u8> {
+    oids: &'a [u32],
+    text: Text,
+}
+
+impl<const LEVEL: u8> Query for Identify<'_, LEVEL> {
+    type SqlType = (Integer, sql_types::Text, Array<sql_types::Text>);
+}
+
+impl<const LEVEL: u8> RunQueryDsl<PgConnection> for Identify<'_, LEVEL> {}
+
+impl<const LEVEL: u8> QueryId for Identify<'_, LEVEL> {
+    type QueryId = Identify<'static, LEVEL>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<const LEVEL: u8> QueryFragment<Pg> for Identify<'_, LEVEL> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(if LEVEL == MUTE {
+            "/* diesel-postgres-hot-upgrade: ping */ SELECT "
+        } else {
+            "/* diesel-postgres-hot-upgrade: identify */ SELECT "
+        });
+        out.push_sql(if self.text == Text::First { "1, " } else { "2, " });
+        let level = match LEVEL {
+            IDENTIFIED => Level::Identified,
+            UNIDENTIFIED => Level::Unidentified,
+            _ => {
+                out.push_sql("'', '{}'::pg_catalog.text[]");
+                return Ok(());
+            }
+        };
+        out.push_sql(SHOWN[0]);
+        out.push_bind_param::<Array<Oid>, _>(self.oids)?;
+        out.push_sql(SHOWN[1]);
+        out.push_sql(", ");
+        out.push_sql(&identity_fields(level));
+        Ok(())
+    }
+}

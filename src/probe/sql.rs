@@ -1,0 +1,88 @@
+//! The facts that probes ask for, each spelled once.
+
+use crate::catalog::tracked::Tracked;
+
+/// When the postmaster started.
+pub(crate) const STARTED: &str = "pg_catalog.pg_postmaster_start_time()";
+
+/// Is the server a standby?
+pub(crate) const IN_RECOVERY: &str = "pg_catalog.pg_is_in_recovery()";
+
+/// The system identifier. It is read from a file, which takes the server 5 µs.
+pub(crate) const SYSTEM_IDENTIFIER: &str = "(pg_catalog.pg_control_system()).system_identifier";
+
+/// The path of `pg_type`'s file, in which the database's OID is.
+pub(crate) const CATALOG_FILE: &str = "pg_catalog.pg_relation_filepath(1247::pg_catalog.oid::pg_catalog.regclass)";
+
+/// As it was set. Another one may find other types by the same names, also types that are not watched.
+pub(crate) const SEARCH_PATH: &str = "pg_catalog.current_setting('search_path')";
+
+pub(crate) const VERSION: &str = "pg_catalog.current_setting('server_version_num')";
+
+/// Before and after an array of OIDs: what the server shows of them. A type's name as `regtype` shows it changes with a
+/// rename, a re-creation (a bare number), `SET SCHEMA`, and if another type hides it in the search path (it is shown
+/// with its schema).
+pub(crate) const SHOWN: [&str; 2] = ["pg_catalog.array_to_string(", "::pg_catalog.regtype[], ',')"];
+
+/// The types that are watched: base types, domains, enums, ranges, multiranges and stand-alone composites, as `t`, in
+/// schema `n`.
+///
+/// Not those up to OID 16383, which come with the server; not arrays, whose OID rides along as `typarray`, nor domains
+/// over arrays, whose own name PostgreSQL shows only from 14 on; not the row types of tables; and not temporary types,
+/// which no other session can use.
+pub(crate) const WATCHED: &str = "pg_catalog.pg_type t \
+     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
+     LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid \
+     WHERE t.oid OPERATOR(pg_catalog.>) 16383::pg_catalog.oid \
+     AND n.nspname OPERATOR(pg_catalog.!~) '^pg_temp_'::pg_catalog.text \
+     AND (t.typtype OPERATOR(pg_catalog.=) ANY ('{b,d,e,m,r}'::pg_catalog.\"char\"[]) \
+     AND NOT (t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+     AND t.typlen OPERATOR(pg_catalog.=) (-1)::pg_catalog.int2) \
+     OR t.typtype OPERATOR(pg_catalog.=) 'c'::pg_catalog.\"char\" \
+     AND c.relkind OPERATOR(pg_catalog.=) 'c'::pg_catalog.\"char\")";
+
+/// Narrows [`WATCHED`] to types of these names. As names: the server cuts off what is too long for one, wherever a name
+/// is looked up.
+pub(crate) fn only_tracked(tracked: Option<&Tracked>) -> String {
+    let Some(Tracked { names, .. }) = tracked else {
+        return String::new();
+    };
+    let quoted: Vec<_> =
+        names.iter().map(|name| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))).collect();
+    let names = constant(&format!("{{{}}}", quoted.join(",")));
+    format!(" AND t.typname OPERATOR(pg_catalog.=) ANY ({names}::pg_catalog.name[])")
+}
+
+/// A text as SQL. No setting changes how it is read, and the server computes it when it plans the statement.
+pub(crate) fn constant(text: &str) -> String {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), 'UTF8')")
+}
+
+/// Says which types there are, by their OIDs.
+pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), \
+     pg_catalog.sum(t.oid::pg_catalog.int8), pg_catalog.sum(pg_catalog.hashoid(t.oid)::pg_catalog.int8))";
+
+/// Sees this statement what all others see? Not in a transaction that has written, or that keeps the snapshot of its
+/// first statement.
+pub(crate) fn sees_the_present(in_transaction: bool) -> &'static str {
+    if in_transaction {
+        "(pg_catalog.txid_current_if_assigned() IS NULL AND pg_catalog.current_setting('transaction_isolation') \
+         OPERATOR(pg_catalog.=) 'read committed'::pg_catalog.text)"
+    } else {
+        "(pg_catalog.txid_current_if_assigned() IS NULL)"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_name_holds_gets_into_sql() {
+        assert_eq!(constant("é'"), "pg_catalog.convert_from(pg_catalog.decode('c3a927', 'hex'), 'UTF8')");
+        let tracked = Tracked { keys: Default::default(), names: vec!["a\"\\'b".into()] };
+        let hex: String = r#"{"a\"\\'b"}"#.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(only_tracked(Some(&tracked)).contains(&format!("'{hex}'")));
+    }
+}

@@ -1,0 +1,50 @@
+//! What is warned of once in a process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use diesel::result::Error;
+
+use crate::catalog::snapshot::Snapshot;
+use crate::catalog::tracked::tracked;
+use crate::report::log::{printable, warn};
+
+/// More watched types make a check noticeably slower than a ping.
+const MANY_TYPES: usize = 1_000;
+
+pub(crate) fn if_many_types(snapshot: &Snapshot) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    let types = snapshot.types().len();
+    if types > MANY_TYPES && tracked().is_none() && is_first(&WARNED) {
+        warn(format_args!(
+            "a database has {types} user-defined types, and each checkout compares them all, which takes its server \
+             some {} µs: call `track` for those that the application binds",
+            types / 2
+        ));
+    }
+}
+
+pub(crate) fn that_identity_is_refused() {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if is_first(&WARNED) {
+        warn(format_args!(
+            "this role may not ask the server who it is, so servers are told apart by their types alone, and the \
+             statement cache of its connections stays off; to change that, GRANT EXECUTE ON FUNCTION \
+             pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery(), pg_catalog.pg_control_system() to it"
+        ));
+    }
+}
+
+pub(crate) fn that_catalog_is_refused(error: &Error) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if is_first(&WARNED) {
+        warn(format_args!(
+            "a server did not tell which types it has, so the caches of its connections are emptied at every \
+             checkout until it does, which is slow but never wrong: {}",
+            printable(error)
+        ));
+    }
+}
+
+fn is_first(warned: &AtomicBool) -> bool {
+    !warned.swap(true, Ordering::Relaxed)
+}

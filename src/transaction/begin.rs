@@ -1,0 +1,153 @@
+//! `BEGIN` and the check in one round trip. A pooler pins the server connection to the transaction, so what the check
+//! says of the server holds until `COMMIT`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use diesel::connection::AnsiTransactionManager;
+use diesel::prelude::*;
+
+use crate::catalog::server::{IdentifiedBy, SearchPath};
+use crate::catalog::snapshot::{Scope, Snapshot};
+use crate::catalog::table::OID_TABLE;
+use crate::connection::caches;
+use crate::connection::notes;
+use crate::connection::transaction_state::{is_broken, mark, roll_back};
+use crate::probe::check::begin_and_check_text;
+use crate::report::stats::COUNTERS;
+use crate::synchronize::{
+    NewTypes, Start, fill_again_if_told_apart_by_types, filled_from, forget_all, is_refused, moved_to_latest,
+    synchronize, synchronize_from,
+};
+
+/// How a transaction begins.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    pub(crate) sql: Cow<'static, str>,
+    /// What has to run before the first query.
+    pub(crate) before_probe: Option<String>,
+}
+
+impl Begin {
+    pub(crate) const PLAIN: Begin = Begin { sql: Cow::Borrowed("BEGIN"), before_probe: None };
+}
+
+/// A transaction that has begun. What is filled for it must not outlive it.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// The session's, which is back when the transaction ends. `None` if it is not known.
+    path: Option<SearchPath>,
+}
+
+impl Begun {
+    fn with_path_of(snapshot: Option<Arc<Snapshot>>) -> Self {
+        Begun { path: snapshot.map(|snapshot| snapshot.place.path.clone()) }
+    }
+
+    /// Forgets what the caches were filled with for this transaction alone. No round trip.
+    pub(crate) fn leave(&self, conn: &mut PgConnection) {
+        let Some(snapshot) = notes::snapshot(conn).and_then(|id| OID_TABLE.get(id)) else {
+            if !is_refused(conn) {
+                caches::restore_statement_cache(conn);
+            }
+            return;
+        };
+        if snapshot.scope == Scope::Transaction || Some(&snapshot.place.path) != self.path.as_ref() {
+            caches::forget_oids(conn);
+        }
+        if snapshot.place.identity.by != IdentifiedBy::TypesAlone {
+            caches::restore_statement_cache(conn);
+        }
+    }
+}
+
+/// Begins a transaction on a server that the connection's caches agree with. One round trip if nothing changed.
+pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
+    if is_refused(conn) {
+        let before_probe = how.before_probe.as_deref().unwrap_or_default();
+        send_begin(conn, &format!("{}; {before_probe}", how.sql))?;
+        forget_all(conn);
+        return Ok(Begun { path: None });
+    }
+    let Some(before_probe) = &how.before_probe else {
+        begin_verified(conn, &how.sql)?;
+        return Ok(Begun::with_path_of(filled_from(conn)));
+    };
+    if moved_to_latest(conn).is_none() {
+        synchronize(conn)?;
+    }
+    let begun = Begun::with_path_of(filled_from(conn));
+    begin_and_synchronize(conn, &format!("{}; {before_probe}", how.sql), Start::Check)?;
+    Ok(begun)
+}
+
+/// If the caches do not agree, they are corrected outside a transaction, where one connection may wait for another one's
+/// catalog load. If the next transaction meets yet another server, they are corrected inside it, where the answer stays
+/// true: to roll back and ask again until both agree would never end if two servers alternate.
+fn begin_verified(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
+    let start = match begin_and_check(conn, sql)? {
+        Checked::Begun => return Ok(()),
+        Checked::Not(start) => start,
+    };
+    if start != Start::Distrust {
+        synchronize_from(conn, start)?;
+        if let Checked::Begun = begin_and_check(conn, sql)? {
+            return Ok(());
+        }
+    }
+    begin_and_synchronize(conn, sql, Start::Distrust)
+}
+
+enum Checked {
+    Begun,
+    /// No transaction is open. What is known is where to go on.
+    Not(Start),
+}
+
+/// Begins a transaction if the caches agree with the server that answers, and if it can be asked.
+fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
+    let Some(known) = moved_to_latest(conn) else {
+        return Ok(Checked::Not(Start::Check));
+    };
+    if OID_TABLE.alternation.concerns(&known.place.identity) {
+        return Ok(Checked::Not(Start::Distrust));
+    }
+    let look = match NewTypes::since(&known, false, false) {
+        NewTypes::None => None,
+        NewTypes::Unknown(look) => Some(look),
+        NewTypes::Found => return Ok(Checked::Not(Start::Check)),
+    };
+    COUNTERS.probes.increment();
+    match send_begin(conn, &begin_and_check_text(sql, &known, look.is_some())) {
+        Ok(()) => {
+            if let Some(look) = look {
+                look.found_nothing_new(None);
+            }
+            fill_again_if_told_apart_by_types(conn, &known);
+            Ok(Checked::Begun)
+        }
+        Err(error) if is_broken(conn) => Err(error),
+        // The server aborted the transaction, of which Diesel doesn't know.
+        Err(_) => roll_back(conn).map(|()| Checked::Not(Start::Refused { looked: look.is_some() })),
+    }
+}
+
+fn begin_and_synchronize(conn: &mut PgConnection, sql: &str, start: Start) -> QueryResult<()> {
+    send_begin(conn, sql)?;
+    let synchronized = synchronize_from(conn, start).map(drop);
+    if synchronized.is_err() && !is_broken(conn) {
+        roll_back(conn)?;
+    }
+    synchronized
+}
+
+/// Marks the transaction, so that its end, and who begins savepoints in it, is known.
+fn send_begin(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
+    AnsiTransactionManager::begin_transaction_sql(
+        conn,
+        &format!("/* diesel-postgres-hot-upgrade: begin */ {sql}"),
+    )?;
+    mark(conn);
+    notes::change_lasting(conn, |lasting| lasting.own_depth = 0);
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Verified transactions and queries.
+
+pub(crate) mod begin;
+pub(crate) mod builder;
+pub(crate) mod ext;
+pub(crate) mod heal;
+pub(crate) mod query;
+pub(crate) mod run;

@@ -1,0 +1,242 @@
+//! An application that makes the crate send every kind of statement that it has.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use diesel::connection::{CacheSize, SimpleConnection};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{CustomizeConnection, Pool};
+use diesel::sql_query;
+use diesel::sql_types::{Array, Citext};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize};
+use fixture::{RECREATE_ENUM, Status, Upgrade, builder, on_every_connection, sql_types};
+use testbed::{Cluster, PgBouncerConfig};
+
+use super::server_log::APPLICATION;
+
+pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The servers that a test may read the log of: four of them, in two pairs.
+pub(crate) fn servers(majors: [u32; 2]) -> [&'static Cluster; 2] {
+    use std::sync::LazyLock;
+    type Pair = LazyLock<[Cluster; 2]>;
+    fn start(majors: [u32; 2]) -> [Cluster; 2] {
+        majors.map(|major| Cluster::start(major).unwrap_or_else(|error| panic!("{error}")))
+    }
+    static OLDER: Pair = LazyLock::new(|| start(PAIRS[0]));
+    static NEWER: Pair = LazyLock::new(|| start(PAIRS[1]));
+    if majors == PAIRS[0] { OLDER.each_ref() } else { NEWER.each_ref() }
+}
+
+pub(crate) const PAIRS: [[u32; 2]; 2] = [[10, 12], [14, 18]];
+
+/// With a schema that is there only where somebody made something hostile.
+const OTHER_PATH: &str = "evil, pg_catalog, public, information_schema";
+
+/// A database on two servers, and the name of a role without privileges that the pooler knows.
+pub(crate) struct Setting {
+    pub(crate) upgrade: Upgrade,
+    pub(crate) clerk: String,
+}
+
+impl Setting {
+    pub(crate) fn start(majors: [u32; 2]) -> Setting {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let clerk = format!("clerk_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let config = PgBouncerConfig { users: vec![clerk.clone()], ..PgBouncerConfig::default() };
+        let [old, new] = servers(majors);
+        let upgrade = Upgrade::between(old, new, config).expect("two servers and a pooler");
+        for server in [old, new] {
+            upgrade.run_on(server, &format!("CREATE ROLE {clerk} LOGIN")).expect("a role");
+        }
+        Setting { upgrade, clerk }
+    }
+
+    /// Runs every path.
+    pub(crate) fn run(&self) -> Result<(), AnyError> {
+        self.pools()?;
+        self.held_connection()?;
+        self.without_pooler()?;
+        self.without_permissions()
+    }
+
+    fn both(&self) -> [&'static Cluster; 2] {
+        [self.upgrade.old, self.upgrade.new]
+    }
+
+    /// As the application's administrator would: it is no business of the crate.
+    fn administer(&self, server: &Cluster, sql: &str) -> Result<(), AnyError> {
+        self.upgrade.run_on(server, &format!("{APPLICATION} SET search_path = pg_catalog, public; {sql}"))
+    }
+
+    /// New connections, checkouts, changes of the server and of its types, and new types.
+    fn pools(&self) -> Result<(), AnyError> {
+        let upgrade = &self.upgrade;
+        let customized = |cache| HotUpgradeCustomizer::wrap(Box::new(Cached(cache)));
+        let url = upgrade.url();
+        let manager = || HotUpgradeManager::new(url.as_str());
+        let at_most = Verify::AtMostEvery(std::time::Duration::from_secs(60));
+        let pools = [
+            builder(2).connection_customizer(Box::new(customized(CacheSize::Unbounded))).build(manager())?,
+            builder(2).connection_customizer(Box::new(customized(CacheSize::Disabled))).build(manager())?,
+            builder(1).build(manager().verify(at_most))?,
+        ];
+        use_all(&pools)?;
+        let [old, new] = self.both();
+        for (round, server) in [old, new, old, new, old].into_iter().enumerate() {
+            upgrade.switch_to(server)?;
+            // The window has to be over for a pool that does not ask.
+            use_all(&pools[..2])?;
+            let mut reader = server.client(&upgrade.database)?;
+            reader.batch_execute(&format!("{APPLICATION} BEGIN; LOCK TABLE documents IN ACCESS SHARE MODE"))?;
+            self.administer(
+                server,
+                &format!("CREATE TABLE public.table_{round} (); CREATE TYPE public.type_{round} AS (a int)"),
+            )?;
+            for _ in 0..3 {
+                use_all(&pools[..2])?;
+            }
+            reader.batch_execute(&format!("{APPLICATION} COMMIT"))?;
+            use_all(&pools[..2])?;
+            self.administer(server, RECREATE_ENUM)?;
+            use_all(&pools[..2])?;
+        }
+        Ok(())
+    }
+
+    /// Transactions, and statements that heal.
+    fn held_connection(&self) -> Result<(), AnyError> {
+        let upgrade = &self.upgrade;
+        let mut conn = PgConnection::establish(&upgrade.url())?;
+        let [old, new] = self.both();
+        for (round, server) in [old, new, old, new, old].into_iter().enumerate() {
+            upgrade.switch_to(server)?;
+            for _ in 0..2 {
+                conn.hot_transaction(answer)?;
+                conn.hot_transaction_with(|builder| builder.serializable().read_only(), answer)?;
+            }
+            let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
+            conn.hot_transaction_with(|builder| builder.repeatable_read().before_probe(before.clone()), answer)?;
+            let before = format!("{APPLICATION} SET LOCAL search_path = {OTHER_PATH}");
+            conn.hot_transaction_with(|builder| builder.before_probe(before.clone()), answer)?;
+            conn.hot_transaction(answer)?;
+
+            // Types that change before a statement, in a transaction, and in a transaction's own catalog.
+            self.administer(server, RECREATE_ENUM)?;
+            conn.hot_query(question()).execute()?;
+            let mut is_first = true;
+            conn.hot_transaction(|conn| {
+                if std::mem::take(&mut is_first) {
+                    self.administer(server, RECREATE_ENUM).expect("another enum");
+                }
+                answer(conn)
+            })?;
+            self.administer(server, RECREATE_ENUM)?;
+            conn.transaction(|conn| synchronize(conn).and_then(|_| answer(conn)))?;
+            conn.transaction(|conn| {
+                let create = format!("CREATE TYPE public.inside_{round} AS ENUM ('a')");
+                conn.batch_execute(&format!("{APPLICATION} {create}"))?;
+                synchronize(conn).and_then(|_| answer(conn))
+            })?;
+            synchronize(&mut conn)?;
+            answer(&mut conn)?;
+
+            // An error of the application.
+            conn.hot_query(sql_query(format!("{APPLICATION} SELECT nowhere")))
+                .execute()
+                .expect_err("no such column");
+            let failed: QueryResult<usize> =
+                conn.hot_transaction(|conn| sql_query(format!("{APPLICATION} SELECT nowhere")).execute(conn));
+            failed.expect_err("no such column");
+        }
+        Ok(())
+    }
+
+    /// One that has its search path from its customizer, and one that lost its prepared statements.
+    fn without_pooler(&self) -> Result<(), AnyError> {
+        for server in self.both() {
+            let url = server.url(&self.upgrade.database);
+            let mut conn = PgConnection::establish(&url)?;
+            synchronize(&mut conn)?;
+            conn.batch_execute(&format!("{APPLICATION} SET search_path = {OTHER_PATH}"))?;
+            synchronize(&mut conn)?;
+            conn.batch_execute(&format!("{APPLICATION} RESET search_path; DEALLOCATE ALL"))?;
+            synchronize(&mut conn)?;
+            answer(&mut conn)?;
+        }
+        Ok(())
+    }
+
+    /// A role that may execute less and less of what the crate asks for.
+    fn without_permissions(&self) -> Result<(), AnyError> {
+        let upgrade = &self.upgrade;
+        let url = upgrade.url().replace("postgres@", &format!("{}@", self.clerk));
+        let function = |name| format!("REVOKE EXECUTE ON FUNCTION pg_catalog.{name} FROM PUBLIC");
+        let hashes = |server: &Cluster| if server.major() > 10 { "sha256(bytea)" } else { "md5(bytea)" };
+        for step in 0..6 {
+            for server in self.both() {
+                match step {
+                    0 => {}
+                    1 => self.administer(server, &function(hashes(server)))?,
+                    2 => self.administer(server, &function("pg_control_system()"))?,
+                    3 => self.administer(server, &function("pg_postmaster_start_time()"))?,
+                    4 => self.administer(server, "REVOKE SELECT ON pg_catalog.pg_type FROM PUBLIC")?,
+                    _ => self.administer(server, &function("current_schemas(boolean)"))?,
+                }
+            }
+            let pool = builder(1)
+                .connection_customizer(Box::new(HotUpgradeCustomizer::new()))
+                .build(HotUpgradeManager::new(url.as_str()))?;
+            let mut held = PgConnection::establish(&url)?;
+            let [old, new] = self.both();
+            for server in [old, new, old] {
+                upgrade.switch_to(server)?;
+                // Without pg_type, Diesel finds no type by itself either.
+                let used = |conn: &mut PgConnection| if step < 4 { answer(conn) } else { Ok(()) };
+                used(&mut *pool.get()?)?;
+                used(&mut *pool.get()?)?;
+                held.hot_transaction(used)?;
+                held.hot_transaction(used)?;
+                held.transaction(|conn| synchronize(conn).and_then(|_| used(conn)))?;
+                self.administer(server, RECREATE_ENUM)?;
+                used(&mut *pool.get()?)?;
+                held.hot_transaction(used)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn use_all(pools: &[Pool<HotUpgradeManager>]) -> Result<(), AnyError> {
+    for pool in pools {
+        let wrong = on_every_connection(pool, |conn| answer(conn).map_err(|error| error.to_string()));
+        if !wrong.is_empty() {
+            return Err(wrong.join("; ").into());
+        }
+    }
+    Ok(())
+}
+
+type Question = diesel::query_builder::BoxedSqlQuery<'static, diesel::pg::Pg, diesel::query_builder::SqlQuery>;
+
+/// Binds types that differ from server to server.
+fn question() -> Question {
+    sql_query(format!("{APPLICATION} SELECT $1 IS NULL, $2 IS NULL"))
+        .into_boxed()
+        .bind::<Citext, _>("a")
+        .bind::<Array<sql_types::DocumentStatus>, _>(vec![Status::Draft])
+}
+
+fn answer(conn: &mut PgConnection) -> QueryResult<()> {
+    question().execute(conn).map(drop)
+}
+
+#[derive(Debug)]
+struct Cached(CacheSize);
+
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Cached {
+    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        conn.set_prepared_statement_cache_size(self.0);
+        Ok(())
+    }
+}

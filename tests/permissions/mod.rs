@@ -1,0 +1,3 @@
+//! Roles that may do less than usual.
+
+mod role_without_permissions;

@@ -1,0 +1,78 @@
+//! Types of transactions that have not ended: seen only by themselves, and by everybody once they commit.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_postgres_hot_upgrade::{Outcome, synchronize};
+use fixture::{RECREATE_ENUM, write_and_read_back};
+
+use crate::support::pools::upgrade;
+
+#[test]
+fn a_type_of_a_transaction_that_was_open_at_the_first_look_is_watched_once_it_commits() {
+    let upgrade = upgrade();
+    let url = upgrade.old.url(&upgrade.database);
+    let mut migration = PgConnection::establish(&url).expect("a connection");
+    let mut conn = PgConnection::establish(&url).expect("a connection");
+    migration.begin_test_transaction().expect("a transaction");
+    migration.batch_execute("CREATE TYPE late AS ENUM ('x', 'y')").expect("a type nobody sees yet");
+    // A larger OID than the type's, for all to see.
+    upgrade.run_on(upgrade.old, "CREATE TABLE bystander (id int)").expect("a table");
+
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    migration.batch_execute("COMMIT").expect("a commit");
+
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))), "the type is there now");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    upgrade.run_on(upgrade.old, "DROP TYPE late; CREATE TYPE late AS ENUM ('x', 'y')").expect("another type");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+}
+
+#[test]
+fn a_transaction_with_a_later_id_than_any_that_ended_counts_as_open_too() {
+    let upgrade = upgrade();
+    let url = upgrade.old.url(&upgrade.database);
+    let connect = || PgConnection::establish(&url).expect("a connection");
+    let (mut earlier, mut later, mut conn) = (connect(), connect(), connect());
+    earlier.batch_execute("BEGIN; SELECT txid_current()").expect("a smaller transaction id");
+    later.batch_execute("BEGIN; CREATE TYPE late AS ENUM ('x')").expect("a larger one, and a type");
+    earlier.batch_execute("CREATE TABLE bystander (id int); COMMIT").expect("a larger OID");
+
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    later.batch_execute("COMMIT").expect("a commit");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))), "the type is there now");
+}
+
+#[test]
+fn what_a_transaction_saw_of_itself_is_forgotten_when_it_is_rolled_back() {
+    let upgrade = upgrade();
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    synchronize(&mut conn).expect("a first look");
+    let rolled_back = conn.transaction::<(), _, _>(|conn| {
+        conn.batch_execute(RECREATE_ENUM)?;
+        assert!(matches!(synchronize(conn), Ok(Outcome::Changed(_))));
+        assert_eq!(write_and_read_back(conn, 1), Ok(()));
+        Err(diesel::result::Error::RollbackTransaction)
+    });
+    assert!(rolled_back.is_err());
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)), "nothing is known of it any more");
+    assert_eq!(write_and_read_back(&mut conn, 2), Ok(()));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+}
+
+#[test]
+fn what_a_raw_transaction_saw_of_itself_is_not_shared() {
+    let upgrade = upgrade();
+    let connect = || PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    let (mut raw, mut other) = (connect(), connect());
+    synchronize(&mut other).expect("a first look");
+    // Diesel does not know of it.
+    raw.batch_execute("BEGIN; CREATE TYPE uncommitted AS ENUM ('x')").expect("a type nobody else sees");
+    assert!(matches!(synchronize(&mut raw), Ok(Outcome::Primed)));
+    for _ in 0..2 {
+        assert!(matches!(synchronize(&mut other), Ok(Outcome::Unchanged)));
+    }
+    raw.batch_execute("ROLLBACK").expect("the end of it");
+    assert!(matches!(synchronize(&mut other), Ok(Outcome::Unchanged)));
+}
