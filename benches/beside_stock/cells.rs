@@ -1,6 +1,9 @@
 //! The results as cells of text, for the terminal and for Markdown.
 
 use crate::args::Subject;
+use crate::counts::Count;
+use crate::disturbed::Disturbed;
+use crate::goals::{self, Goal};
 use crate::paired::Spread;
 use crate::profile::Piece;
 use crate::report::{Report, Row};
@@ -14,11 +17,16 @@ pub(crate) fn tables(report: &Report) -> Vec<Table> {
     let rows = headed(&ROWS, report.rows.iter().map(row));
     let types = headed(&TYPES, report.types.iter().map(types));
     let profile = headed(&PROFILE, report.profile.iter().map(piece));
-    [rows, types, profile].into_iter().filter(|table| table.len() > 1).collect()
+    let disturbed = headed(&DISTURBED, report.disturbed.iter().map(disturbed));
+    let counts = headed(&COUNTS, report.counts.iter().map(count));
+    [rows, disturbed, counts, types, profile].into_iter().filter(|table| table.len() > 1).collect()
 }
 
 const ROWS: [&str; 8] =
     ["what", "network", "stock", "this crate", "ratio (quartiles)", "difference", "goal", "pairs"];
+const DISTURBED: [&str; 7] =
+    ["a checkout while …", "without", "with", "ratio (quartiles)", "goal", "round trips", "goal"];
+const COUNTS: [&str; 4] = ["counted", "stock", "this crate", "goal"];
 const TYPES: [&str; 6] = ["watched types", "checkout", "with none", "difference (quartiles)", "a type", "pairs"];
 const PROFILE: [&str; 5] = [
     "processor time",
@@ -43,9 +51,40 @@ fn row(row: &Row) -> Vec<String> {
         figure(of.ours),
         spread(&of.ratio, number),
         figure(of.difference.median),
-        row.goal.zip(row.verdict).map(|(goal, verdict)| format!("{goal}: {verdict}")).unwrap_or_default(),
+        row.goal.zip(row.verdict).map(reached).unwrap_or_default(),
         of.pairs.to_string(),
     ]
+}
+
+fn disturbed(of: &Disturbed) -> Vec<String> {
+    vec![
+        of.what.clone(),
+        time(of.without),
+        time(of.with),
+        spread(&of.ratio, number),
+        reached((goals::DISTURBED_TIME, of.time_verdict)),
+        format!("{:.2}", of.round_trips),
+        reached((goals::DISTURBED_ROUND_TRIPS, of.round_trips_verdict)),
+    ]
+}
+
+fn count(of: &Count) -> Vec<String> {
+    vec![
+        of.what.clone(),
+        of.stock.map(counted).unwrap_or_default(),
+        counted(of.ours),
+        of.goal.zip(of.verdict).map(reached).unwrap_or_default(),
+    ]
+}
+
+/// A goal, and whether it is met.
+fn reached((goal, verdict): (Goal, &'static str)) -> String {
+    format!("{goal}: {verdict}")
+}
+
+/// A whole number, or a mean.
+fn counted(count: f64) -> String {
+    if count.fract() == 0.0 { format!("{count:.0}") } else { format!("{count:.2}") }
 }
 
 fn types(of: &Probe) -> Vec<String> {

@@ -6,6 +6,8 @@ use diesel_postgres_hot_upgrade::{HotUpgradeExt, Verify};
 
 use crate::args::Subject;
 use crate::paired::{compare, timed};
+use crate::processor::OneCore;
+use crate::processor_time::used;
 use crate::report::Row;
 use crate::run::Bench;
 use crate::shared::AnyError;
@@ -24,12 +26,19 @@ pub(crate) fn measure(bench: &Bench<'_>, subject: Subject, network: Network) -> 
     if matches!(subject, Subject::CheckoutTracked | Subject::CheckoutTrackedUncached) {
         twenty::track_each();
     }
-    let url = bench.servers.url(network, bench.database);
+    let url = match subject {
+        Subject::CheckoutDirect => bench.servers.cluster.url(bench.database),
+        _ => bench.servers.url(network, bench.database),
+    };
     let stock = subjects::stock(&url, 1, cache)?;
     let ours = subjects::protected(&url, 1, cache, verify)?;
     // As those of a running application, both know the types.
     twenty::bind_each(&mut *stock.get()?)?;
     twenty::bind_each(&mut *ours.get()?)?;
+    let _core = match subject {
+        Subject::CheckoutDirect => Some(OneCore::shared_with(&[&used(&stock)?, &used(&ours)?])?),
+        _ => None,
+    };
     bench.servers.delay(network);
     let comparison = match subject {
         Subject::Transaction => compare(bench.plan, &mut || timed(|| plain_transaction(&stock)), &mut || {

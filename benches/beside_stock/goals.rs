@@ -5,44 +5,66 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::args::Subject;
+use crate::cells::time;
 use crate::shared::network::Network;
 
-/// A bound for a ratio to stock.
+/// A bound for a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
+    /// For a ratio, or for a count.
     Ceiling(f64),
-    /// The second bound is accepted where a profile explains the difference.
-    CeilingOr(f64, f64),
+    /// For a ratio.
     Floor(f64),
+    /// For what this crate's figure has beyond stock's, in seconds.
+    Beyond(f64),
 }
+
+/// Of the checkouts that others disturb: the time to that of the same checkout undisturbed, and the round trips.
+pub(crate) const DISTURBED_TIME: Goal = Goal::Ceiling(1.2);
+pub(crate) const DISTURBED_ROUND_TRIPS: Goal = Goal::Ceiling(1.05);
+
+// Of what is counted.
+pub(crate) const TRANSACTION_IDS: Goal = Goal::Ceiling(0.0);
+pub(crate) const RECREATED_TYPE_LOADS: Goal = Goal::Ceiling(1.0);
+pub(crate) const RECREATED_TYPE_EVENTS: Goal = Goal::Ceiling(1.0);
+pub(crate) const REPLICA_RESETS: Goal = Goal::Ceiling(0.0);
+pub(crate) const SECOND_ROUND_LOADS: Goal = Goal::Ceiling(0.0);
+pub(crate) const ADDED_TYPES_RESETS: Goal = Goal::Ceiling(4.0);
+pub(crate) const ADDED_TYPES_EVENTS: Goal = Goal::Ceiling(0.0);
+pub(crate) const ADDED_TYPES_WARNINGS: Goal = Goal::Ceiling(0.0);
+pub(crate) const FORBIDDEN_CHECKOUT: Goal = Goal::Ceiling(2.0);
+pub(crate) const FORBIDDEN_INSERT: Goal = Goal::Ceiling(6.0);
+pub(crate) const FORBIDDEN_CONNECTIONS: Goal = Goal::Ceiling(0.0);
 
 impl Goal {
     pub(crate) fn of(subject: Subject, network: Network) -> Option<Goal> {
         let [loopback, half] = [Network::LOOPBACK, Network::HALF].map(|known| known == network);
         Some(match subject {
-            Subject::Checkout | Subject::CheckoutTracked if loopback => Goal::CeilingOr(1.15, 1.25),
+            Subject::Checkout | Subject::CheckoutTracked if loopback => Goal::Ceiling(1.12),
             Subject::Checkout | Subject::CheckoutTracked if half => Goal::Ceiling(1.03),
-            Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if loopback => Goal::Ceiling(1.35),
+            Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if loopback => Goal::Ceiling(1.5),
             Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if half => Goal::Ceiling(1.08),
+            Subject::CheckoutDirect => Goal::Ceiling(1.8),
+            Subject::ServerTime => Goal::Beyond(10e-6),
+            Subject::ApplicationTime => Goal::Beyond(2e-6),
             Subject::Window => Goal::Ceiling(0.02),
             Subject::Transaction if loopback => Goal::Ceiling(1.15),
             Subject::Transaction if half => Goal::Ceiling(0.85),
             Subject::NewConnection if half => Goal::Ceiling(0.35),
             Subject::Recovery => Goal::Ceiling(0.5),
-            Subject::Threads => Goal::Floor(0.95),
+            Subject::Threads => Goal::Floor(0.85),
             _ => return None,
         })
     }
 
-    /// Of a ratio as it is shown.
-    pub(crate) fn verdict(self, ratio: f64) -> &'static str {
-        let ratio = if ratio < 0.1 { ratio } else { (ratio * 100.0).round() / 100.0 };
-        match self {
-            Goal::Ceiling(bound) | Goal::CeilingOr(bound, _) if ratio <= bound => "met",
-            Goal::Floor(bound) if ratio >= bound => "met",
-            Goal::CeilingOr(_, accepted) if ratio <= accepted => "nearly",
-            _ => "not met",
-        }
+    /// Of a figure as it is shown: a ratio, a count, or the difference to stock.
+    pub(crate) fn verdict(self, figure: f64) -> &'static str {
+        let figure = if figure < 0.1 { figure } else { (figure * 100.0).round() / 100.0 };
+        let is_met = match self {
+            Goal::Ceiling(bound) | Goal::Beyond(bound) => figure <= bound,
+            Goal::Floor(bound) => figure >= bound,
+        };
+        if is_met { "met" } else { "not met" }
     }
 }
 
@@ -50,8 +72,8 @@ impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Goal::Ceiling(bound) => write!(f, "≤ {bound}"),
-            Goal::CeilingOr(bound, accepted) => write!(f, "≤ {bound} (≤ {accepted})"),
             Goal::Floor(bound) => write!(f, "≥ {bound}"),
+            Goal::Beyond(bound) => write!(f, "≤ +{}", time(*bound)),
         }
     }
 }

@@ -4,6 +4,9 @@
 mod args;
 mod cells;
 mod checkout;
+mod counts;
+mod disturbance;
+mod disturbed;
 mod goals;
 mod machine;
 mod markdown;
@@ -11,6 +14,8 @@ mod memory;
 mod new_connection;
 mod paired;
 mod precision;
+mod processor;
+mod processor_time;
 mod profile;
 mod progress;
 mod recovery;
@@ -22,6 +27,7 @@ mod shared;
 mod table;
 mod threads;
 mod types;
+mod warnings;
 
 use std::error::Error;
 use std::fs;
@@ -49,8 +55,12 @@ fn perform(options: &Options) -> Result<(), AnyError> {
         println!("{}", serde_json::to_string(&memory::grow(&options.memory_of)?)?);
         return Ok(());
     }
+    if !options.rounds_of.is_empty() {
+        println!("{}", serde_json::to_string(&counts::rounds::go(&options.rounds_of, options.paths)?)?);
+        return Ok(());
+    }
     // Not after the run that they are to report.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a workspace");
     let readme = options.readme.then(|| Readme::open(&root.join("README.md"))).transpose()?;
     let folder = root.join("target/performance");
     fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;

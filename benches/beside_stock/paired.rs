@@ -14,13 +14,24 @@ const BLOCK: usize = 20;
 /// How long, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
+    is_quick: bool,
     pub(crate) budget: Duration,
     pub(crate) block: usize,
 }
 
 impl Plan {
     pub(crate) fn new(is_quick: bool) -> Self {
-        Plan { budget: Duration::from_secs(if is_quick { 1 } else { 8 }), block: BLOCK }
+        Plan { is_quick, budget: Duration::from_millis(if is_quick { 250 } else { 8_000 }), block: BLOCK }
+    }
+
+    /// How many of something: fewer in a short run.
+    pub(crate) fn pick<T>(self, full: T, quick: T) -> T {
+        if self.is_quick { quick } else { full }
+    }
+
+    /// For one of several that share the time of a row.
+    pub(crate) fn in_half_the_time(self) -> Self {
+        Plan { budget: self.budget / 2, ..self }
     }
 
     /// For what takes long.
@@ -50,7 +61,7 @@ pub(crate) struct Spread {
     pub(crate) confidence_95: [f64; 2],
 }
 
-/// One run of a subject, timed.
+/// One run of a subject, timed by whichever clock.
 pub(crate) type Run<'a> = &'a mut dyn FnMut() -> Result<Duration, AnyError>;
 
 pub(crate) fn timed<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<Duration, AnyError>

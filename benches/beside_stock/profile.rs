@@ -1,8 +1,6 @@
 //! Why a checkout costs what it does: each piece of its question beside the ping, in processor time. That is steadier
 //! than time on a clock, most of which goes by until somebody who waits is woken.
 
-use std::fs;
-
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -11,6 +9,7 @@ use diesel_postgres_hot_upgrade::synchronize;
 use serde::Serialize;
 
 use crate::paired::{Spread, median};
+use crate::processor::{self, Process};
 use crate::run::Bench;
 use crate::shared::{AnyError, twenty};
 
@@ -29,7 +28,7 @@ pub(crate) struct Piece {
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Piece>, AnyError> {
     let mut conn = PgConnection::establish(&bench.servers.cluster.url(bench.database))?;
-    let server = format!("/proc/{}/schedstat", diesel::select(pg_backend_pid()).get_result::<i32>(&mut conn)?);
+    let server = Process::that_serves(&mut conn)?;
     let names = twenty::NAMES.join(",");
     let statements = [
         ("`SELECT 1`, the ping", "SELECT 1".to_owned()),
@@ -80,8 +79,10 @@ impl Piece {
 }
 
 /// Processor time of the server's process and of this thread, for one of the calls in a batch.
-fn a_call(server: &str, mut work: impl FnMut() -> QueryResult<()>) -> Result<[f64; 2], AnyError> {
-    let both = || -> Result<[f64; 2], AnyError> { Ok([on_cpu(server)?, on_cpu("/proc/thread-self/schedstat")?]) };
+fn a_call(server: &Process, mut work: impl FnMut() -> QueryResult<()>) -> Result<[f64; 2], AnyError> {
+    let both = || -> Result<[f64; 2], AnyError> {
+        Ok([server.time()?, processor::time_of_this_thread()].map(|time| time.as_secs_f64()))
+    };
     let before = both()?;
     for _ in 0..BATCH {
         work()?;
@@ -89,16 +90,6 @@ fn a_call(server: &str, mut work: impl FnMut() -> QueryResult<()>) -> Result<[f6
     let after = both()?;
     Ok([0, 1].map(|side| (after[side] - before[side]) / BATCH as f64))
 }
-
-/// Seconds that a thread was on a processor.
-fn on_cpu(schedstat: &str) -> Result<f64, AnyError> {
-    let text = fs::read_to_string(schedstat)
-        .map_err(|error| format!("cannot read {schedstat}, which needs Linux: {error}"))?;
-    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(nanoseconds * 1e-9)
-}
-
-diesel::define_sql_function! { fn pg_backend_pid() -> Integer; }
 
 /// One that Diesel prepares once.
 struct Statement<'a>(&'a str);

@@ -1,7 +1,7 @@
 //! A pool after a switch, until each of its connections has answered a statement that binds twenty types.
 //!
-//! The protected pool goes on as it is. The stock pool gets what an application does for it: all connections are dropped
-//! and opened again. Each switch goes to a database that this process has never seen.
+//! The protected pool goes on as it is. The stock pool gets what an application does for it: all connections are
+//! dropped and opened again. Each switch goes to a database that this process has never seen.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::args::{Options, Subject};
+use crate::counts::Count;
+use crate::disturbed::Disturbed;
 use crate::goals::Goal;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -19,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) is_quick: bool,
     pub(crate) is_direct: bool,
     pub(crate) rows: Vec<Row>,
+    pub(crate) disturbed: Vec<Disturbed>,
+    pub(crate) counts: Vec<Count>,
     pub(crate) recovery: Option<Counts>,
     pub(crate) types: Vec<Probe>,
     pub(crate) memory: Option<Memory>,
@@ -46,6 +50,8 @@ impl Report {
             is_quick: options.quick,
             is_direct: options.direct,
             rows: Vec::new(),
+            disturbed: Vec::new(),
+            counts: Vec::new(),
             recovery: None,
             types: Vec::new(),
             memory: None,
@@ -58,18 +64,30 @@ impl Report {
 impl Row {
     pub(crate) fn new(subject: Subject, network: Network, comparison: Comparison) -> Self {
         let goal = Goal::of(subject, network);
-        let verdict = goal.map(|goal| goal.verdict(comparison.ratio.median));
+        let verdict = goal.map(|goal| {
+            let is_of_difference = matches!(goal, Goal::Beyond(_));
+            let of = if is_of_difference { &comparison.difference } else { &comparison.ratio };
+            goal.verdict(of.median)
+        });
         let unit = if subject == Subject::Threads { "checkouts a second" } else { "seconds" };
         Row { subject, what: subject.what(), network: network.to_string(), unit, comparison, goal, verdict }
     }
 }
 
 impl Subject {
+    /// Do the application and the servers share a core?
+    pub(crate) fn is_on_one_core(self) -> bool {
+        matches!(self, Subject::CheckoutDirect | Subject::ServerTime | Subject::ApplicationTime)
+    }
+
     /// What the table calls it.
     pub(crate) fn what(self) -> &'static str {
         match self {
             Subject::Checkout => "checkout, 20 types",
             Subject::CheckoutUncached => "checkout, 20 types, statement cache disabled",
+            Subject::CheckoutDirect => "checkout, 20 types, without a pooler",
+            Subject::ServerTime => "checkout, 20 types, without a pooler: the server's processor time",
+            Subject::ApplicationTime => "checkout, 20 types, without a pooler: the application's processor time",
             Subject::Window => "checkout within `AtMostEvery`",
             Subject::Transaction => "checkout within `AtMostEvery` and a verified transaction of one insert",
             Subject::NewConnection => "new connection, first statement with 20 types",
@@ -78,6 +96,14 @@ impl Subject {
             Subject::Types => "checkout, 0 to 10,000 types",
             Subject::Memory => "memory of 10,000 types",
             Subject::Profile => "a checkout, piece by piece",
+            Subject::Disturbed => "a checkout while others do something",
+            Subject::TransactionIds => "transaction ids that checkouts draw",
+            Subject::TemporarySchemas => "sessions with temporary tables, and a re-created type",
+            Subject::AddedTypes => "types that come and go beside the pool's own",
+            Subject::Permissions => "a role that may ask nothing",
+            Subject::Replicas => "a load balancer over a primary and two standbys",
+            Subject::Clones => "clones of one server",
+            Subject::Paths => "tenants' search paths",
             Subject::CheckoutTracked => "checkout, 20 types named to `track`",
             Subject::CheckoutTrackedUncached => "checkout, 20 types named to `track`, statement cache disabled",
         }

@@ -9,7 +9,10 @@ use crate::shared::AnyError;
 use crate::shared::network::Network;
 use crate::shared::servers::Servers;
 use crate::shared::twenty;
-use crate::{checkout, memory, new_connection, precision, profile, recovery, threads, types};
+use crate::{
+    checkout, counts, disturbed, memory, new_connection, precision, processor_time, profile, recovery, threads,
+    types,
+};
 
 /// What every row is measured with.
 pub(crate) struct Bench<'a> {
@@ -72,6 +75,21 @@ fn measure(bench: &Bench<'_>, subject: Subject, network: Network, report: &mut R
             report.profile = profile::measure(bench)?;
             return Ok(());
         }
+        Subject::Disturbed => {
+            report.disturbed = disturbed::measure(bench)?;
+            return Ok(());
+        }
+        Subject::TransactionIds
+        | Subject::TemporarySchemas
+        | Subject::AddedTypes
+        | Subject::Permissions
+        | Subject::Replicas
+        | Subject::Clones
+        | Subject::Paths => {
+            report.counts.extend(counts::count(bench, subject)?);
+            return Ok(());
+        }
+        Subject::ServerTime | Subject::ApplicationTime => processor_time::measure(bench, subject)?,
         Subject::NewConnection => new_connection::measure(bench, network)?,
         Subject::Recovery => recovery::measure(bench, network)?,
         Subject::Threads => threads::measure(bench)?,

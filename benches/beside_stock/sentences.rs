@@ -1,5 +1,6 @@
 //! What the tables leave unsaid.
 
+use crate::args::Subject;
 use crate::cells::time;
 use crate::memory::Memory;
 use crate::precision::Precision;
@@ -9,6 +10,15 @@ use crate::types;
 
 pub(crate) fn sentences(report: &Report) -> Vec<String> {
     let mut sentences = vec![how(report), STOCK.to_owned()];
+    if report.rows.iter().any(|row| row.subject.is_on_one_core()) || !report.disturbed.is_empty() {
+        sentences.push(ONE_CORE.to_owned());
+    }
+    if !report.disturbed.is_empty() {
+        sentences.push(DISTURBED.to_owned());
+    }
+    if report.counts.iter().any(|count| count.subject == Subject::Permissions) {
+        sentences.push(PERMISSIONS.to_owned());
+    }
     sentences.extend(report.recovery.as_ref().map(recovery));
     sentences.extend(types::verdict(&report.types).map(|verdict| {
         format!("Watched types: the goal is a straight line or better, and at most 1 µs a type: {verdict}.")
@@ -33,9 +43,8 @@ fn how(report: &Report) -> String {
     let length = if report.is_quick { " This was a short run, which says little." } else { "" };
     format!(
         "{path}, over the loopback interface or a network that takes so long in each direction. The two take turns, \
-         pair by pair. The ratio is this crate's figure by stock's, the difference this crate's less stock's; each column is a \
-         median over blocks of pairs, of its own. A goal in parentheses is accepted where a profile explains the \
-         rest.{length}"
+         pair by pair. The ratio is this crate's figure by stock's, the difference this crate's less stock's; each \
+         column is a median over blocks of pairs, of its own.{length}"
     )
 }
 
@@ -43,16 +52,28 @@ fn how(report: &Report) -> String {
 const STOCK: &str = "Stock is Diesel's `ConnectionManager`, which pings at each checkout, and `transaction`; its \
      connections look up each type themselves, and after a switch they are dropped and opened again.";
 
-const PROFILE: &str = "Processor time is that of the server's process and of the application's thread, without a pooler, in \
-     batches. A checkout costs what it does beyond a ping because the server prints the names of the types, and looks for \
-     newer ones unless all are named to `track`. Where processors that client, pooler and server share do nothing but \
-     checkouts, their number falls by as much. Without Diesel's statement cache the server also plans all that each time.";
+const DISTURBED: &str = "Of the checkouts that others disturb, two servers take turns, without a pooler: on one of \
+     them the others do what the row says. Times are means of hundreds of checkouts; round trips are means, counted \
+     on the wire.";
+
+const PERMISSIONS: &str = "The role without permissions may use its tables, but may not execute the functions by \
+     which this crate tells servers and search paths apart.";
+
+/// Of the rows without a pooler.
+const ONE_CORE: &str = "Without a pooler, the application and the two server processes share one core, so that no \
+     figure depends on how long a sleeping core takes to wake up.";
+
+const PROFILE: &str = "Processor time is that of the server's process and of the application's thread, without a \
+     pooler, in batches. A checkout costs what it does beyond a ping because the server prints the names of the \
+     types, and looks for newer ones unless all are named to `track`. Where processors that client, pooler and \
+     server share do nothing but checkouts, their number falls by as much. Without Diesel's statement cache the \
+     server also plans all that each time.";
 
 fn recovery(counts: &Counts) -> String {
     format!(
-        "After a switch to an unseen server, on which {} types had moved, the protected pool of {} read the catalog {}, and \
-         Diesel looked up {} types on its connections; stock connections that were dropped and opened again looked up \
-         {}. The goal is once and none: {}.",
+        "After a switch to an unseen server, on which {} types had moved, the protected pool of {} read the catalog \
+         {}, and Diesel looked up {} types on its connections; stock connections that were dropped and opened again \
+         looked up {}. The goal is once and none: {}.",
         counts.types,
         counts.connections,
         if counts.catalog_loads == 1 { "once".to_owned() } else { format!("{} times", counts.catalog_loads) },
@@ -64,9 +85,9 @@ fn recovery(counts: &Counts) -> String {
 
 fn memory(memory: &Memory) -> String {
     format!(
-        "Memory, with {} types: {:.0} bytes for each type and process (goal: at most 300: {}), and {:.0} for each type and \
-         connection, most of it in the OID cache, which is Diesel's: this crate fills it with all that are watched, and stock \
-         Diesel with those that were used.",
+        "Memory, with {} types: {:.0} bytes for each type and process (goal: at most 300: {}), and {:.0} for each \
+         type and connection, most of it in the OID cache, which is Diesel's: this crate fills it with all that are \
+         watched, and stock Diesel with those that were used.",
         memory.types, memory.a_type_and_process, memory.verdict, memory.a_type_and_connection,
     )
 }

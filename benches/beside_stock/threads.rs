@@ -17,32 +17,36 @@ use crate::shared::{AnyError, subjects};
 
 pub(crate) const THREADS: u32 = 64;
 
-/// Long enough to start so many threads in.
-const PERIOD: Duration = Duration::from_secs(1);
+/// Long enough to start so many threads in; in a short run hardly.
+const PERIODS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(200)];
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Row, AnyError> {
     let url = bench.servers.url(Network::LOOPBACK, bench.database);
     let stock = subjects::stock(&url, THREADS, CacheSize::Unbounded)?;
     let ours = subjects::protected(&url, THREADS, CacheSize::Unbounded, Verify::EveryCheckout)?;
-    checkouts_a_second(&stock)?;
-    checkouts_a_second(&ours)?;
+    let period = bench.plan.pick(PERIODS[0], PERIODS[1]);
+    checkouts_a_second(&stock, period)?;
+    checkouts_a_second(&ours, period)?;
     let began = Instant::now();
     let mut blocks = Vec::new();
     while blocks.len() < 2 || began.elapsed() < 3 * bench.plan.budget {
-        let first = checkouts_a_second(&stock)?;
-        let both = [checkouts_a_second(&ours)?, checkouts_a_second(&ours)?];
-        let last = checkouts_a_second(&stock)?;
+        let first = checkouts_a_second(&stock, period)?;
+        let both = [checkouts_a_second(&ours, period)?, checkouts_a_second(&ours, period)?];
+        let last = checkouts_a_second(&stock, period)?;
         blocks.push([(first + last) / 2.0, (both[0] + both[1]) / 2.0]);
     }
     Ok(Row::new(Subject::Threads, Network::LOOPBACK, Comparison::of(&blocks, 2 * blocks.len())))
 }
 
-fn checkouts_a_second<M: ManageConnection<Connection = PgConnection>>(pool: &Pool<M>) -> Result<f64, AnyError> {
+fn checkouts_a_second<M: ManageConnection<Connection = PgConnection>>(
+    pool: &Pool<M>,
+    period: Duration,
+) -> Result<f64, AnyError> {
     let began = Instant::now();
     let counts = thread::scope(|scope| {
         let check_out = || -> Result<usize, AnyError> {
             let mut count = 0;
-            while began.elapsed() < PERIOD {
+            while began.elapsed() < period {
                 drop(pool.get()?);
                 count += 1;
             }

@@ -31,11 +31,12 @@ pub(crate) struct Probe {
 }
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Probe>, AnyError> {
-    for count in COUNTS {
-        bench.servers.create_database(&database(count), &sql(count))?;
+    let counts = &COUNTS[..bench.plan.pick(COUNTS.len(), COUNTS.len() - 1)];
+    for count in counts {
+        bench.servers.create_database(&database(*count), &sql(*count))?;
     }
     let none = pool(bench, 0)?;
-    COUNTS[1..].iter().map(|count| beside_none(bench, &none, *count)).collect()
+    counts[1..].iter().map(|count| beside_none(bench, &none, *count)).collect()
 }
 
 fn beside_none(bench: &Bench<'_>, none: &ProtectedPool, types: usize) -> Result<Probe, AnyError> {

@@ -28,9 +28,18 @@ pub(crate) fn protected(
     cache: CacheSize,
     verify: Verify,
 ) -> Result<ProtectedPool, AnyError> {
+    of_manager(HotUpgradeManager::new(url).verify(verify), size, cache)
+}
+
+/// As [`protected`], if the servers that answer are replicas of one another.
+#[allow(dead_code)] // Criterion's benchmarks have none.
+pub(crate) fn protected_replicas(url: &str, size: u32, cache: CacheSize) -> Result<ProtectedPool, AnyError> {
+    of_manager(HotUpgradeManager::new(url).interchangeable_replicas(true), size, cache)
+}
+
+fn of_manager(manager: HotUpgradeManager, size: u32, cache: CacheSize) -> Result<ProtectedPool, AnyError> {
     let customizer = HotUpgradeCustomizer::wrap(users_customizer(cache));
-    let pool = builder(size).connection_customizer(Box::new(customizer));
-    Ok(pool.build(HotUpgradeManager::new(url).verify(verify))?)
+    Ok(builder(size).connection_customizer(Box::new(customizer)).build(manager)?)
 }
 
 /// A pool replaces no connection by itself while it is measured.
