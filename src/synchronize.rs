@@ -182,14 +182,14 @@ fn settle(
         return Ok(Outcome::Primed);
     };
     notes::clear_refused(conn);
-    let is_trusted = before.is_some() && !is_emptied && start != Start::Distrust;
-    let is_told_apart_by_types = found.place.identity.by == IdentifiedBy::TypesAlone;
+    let becomes_certain = before.is_some_and(|before| before.is_uncertain()) && !found.is_uncertain();
+    let is_trusted = before.is_some() && !is_emptied && !becomes_certain && start != Start::Distrust;
     if let Some(before) = before.filter(|before| is_trusted && before.place == found.place) {
         if before.id == found.id {
-            caches::fill_again_if_told_apart_by_types(conn, &found);
+            caches::fill_again_if_uncertain(conn, &found);
             return Ok(Outcome::Unchanged);
         }
-        if !caches::conflict(conn, before, &found) {
+        if !caches::conflict(conn, before, &found) && !found.is_uncertain() {
             caches::fill(conn, &found);
             return Ok(Outcome::Unchanged);
         }
@@ -209,7 +209,7 @@ fn settle(
     }
     if !is_emptied {
         let is_for_now = asking.in_transaction && (has_other_path || start == Start::Distrust);
-        let is_suspended = is_for_now || is_told_apart_by_types;
+        let is_suspended = is_for_now || found.is_uncertain();
         let statements = if is_suspended { StatementCache::Suspended } else { StatementCache::AsTheUserSetIt };
         caches::empty(conn, level, statements)?;
     }

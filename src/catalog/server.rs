@@ -36,8 +36,9 @@ pub(crate) struct SearchPath {
 }
 
 impl SearchPath {
-    pub(crate) fn contains(&self, schema: &str) -> bool {
-        self.schemas.iter().any(|known| known == schema)
+    /// Also if the role may not ask for the schemas.
+    pub(crate) fn may_contain(&self, schema: &str) -> bool {
+        self.schemas.is_empty() || self.schemas.iter().any(|known| known == schema)
     }
 
     /// In bytes, with what is allocated.
@@ -149,7 +150,7 @@ impl Server {
     }
 
     /// The schemas in which unqualified names are looked up, in order: `current_schemas(true)` without a session's
-    /// temporary schema.
+    /// temporary schema. Empty if the role may not ask for them.
     #[must_use]
     pub fn schemas(&self) -> &[String] {
         &self.path.schemas

@@ -101,6 +101,12 @@ impl Content {
 }
 
 impl Snapshot {
+    /// Is it not certain that a check that says yes was answered by the same server and session? Then what Diesel looked
+    /// up by itself is kept until the next check only.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.place.identity.by == IdentifiedBy::TypesAlone || self.scope == Scope::Session
+    }
+
     pub(crate) fn types(&self) -> &Types {
         &self.content.view.types
     }

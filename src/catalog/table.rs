@@ -137,7 +137,7 @@ impl OidTable {
     /// The snapshot of the same place with the types that are known by now, if nothing has to be asked for that.
     fn seen_again(&self, latest: &Snapshot) -> Option<Arc<Snapshot>> {
         let (types, digest) = latest.database.known()?;
-        let view = latest.content.view.after(&types, |schema| latest.place.path.contains(schema))?;
+        let view = latest.content.view.after(&types, |schema| latest.place.path.may_contain(schema))?;
         let (server, place, scope) = (latest.server.clone(), latest.place.clone(), latest.scope);
         let mut state = self.write();
         let database = Arc::clone(&latest.database);

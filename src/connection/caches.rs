@@ -6,7 +6,6 @@ use diesel::connection::CacheSize;
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCache, PgMetadataCacheKey};
 use diesel::prelude::*;
 
-use crate::catalog::server::IdentifiedBy;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::types::PgType;
 use crate::connection::notes;
@@ -75,10 +74,10 @@ pub(crate) fn forget_all(conn: &mut PgConnection) {
     forget_oids(conn);
 }
 
-/// If nothing but its types tells a server from another one, a clone may have answered: what Diesel looked up by itself
-/// is forgotten, and so is each statement. No round trip.
-pub(crate) fn fill_again_if_told_apart_by_types(conn: &mut PgConnection, snapshot: &Snapshot) {
-    if snapshot.place.identity.by == IdentifiedBy::TypesAlone {
+/// If a clone or another session may have answered, what Diesel looked up by itself is forgotten, and so is each
+/// statement. No round trip, since the statement cache is suspended.
+pub(crate) fn fill_again_if_uncertain(conn: &mut PgConnection, snapshot: &Snapshot) {
+    if snapshot.is_uncertain() {
         forget_all(conn);
         fill(conn, snapshot);
     }

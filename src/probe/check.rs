@@ -44,9 +44,8 @@ fn server_and_types(snapshot: &Snapshot) -> String {
     let oids: Vec<_> = content.oids.iter().map(u32::to_string).collect();
     let [before, after] = SHOWN;
     let oids = oids.join(",");
-    let facts = format!("pg_catalog.concat({CATALOG_FILE}, ' ', {before}'{{{oids}}}'::pg_catalog.oid[]{after})");
-    let expected = constant(&format!("{} {}", content.identity.catalog_file, content.shown));
-    format!("{server} AND {facts}{EQUALS}{expected}")
+    let shown = format!("{before}'{{{oids}}}'{after}{EQUALS}{}", constant(&content.shown));
+    format!("{server} AND {CATALOG_FILE}{EQUALS}{} AND {shown}", constant(&content.identity.catalog_file))
 }
 
 /// SQL that is true as long as the database has no other types than the snapshot says.

@@ -35,11 +35,15 @@ pub(crate) fn identity_fields(level: Level) -> String {
     } else {
         ("''".to_owned(), "''".to_owned(), "'false'".to_owned())
     };
+    let schemas = if level == Level::Identified {
+        " OPERATOR(pg_catalog.||) pg_catalog.current_schemas(true)::pg_catalog.text[]"
+    } else {
+        ""
+    };
     format!(
         "ARRAY[{system_identifier}, {started}, {in_recovery}, {CATALOG_FILE}, {VERSION}, \
          pg_catalog.current_database()::pg_catalog.text, \
-         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}]::pg_catalog.text[] \
-         OPERATOR(pg_catalog.||) pg_catalog.current_schemas(true)::pg_catalog.text[]"
+         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}]::pg_catalog.text[]{schemas}"
     )
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use diesel::connection::AnsiTransactionManager;
 use diesel::prelude::*;
 
-use crate::catalog::server::{IdentifiedBy, SearchPath};
+use crate::catalog::server::SearchPath;
 use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::catalog::table::OID_TABLE;
 use crate::connection::caches;
@@ -53,7 +53,7 @@ impl Begun {
         if !is_for_the_session {
             caches::forget_oids(conn);
         }
-        if snapshot.is_none_or(|snapshot| snapshot.place.identity.by != IdentifiedBy::TypesAlone) {
+        if snapshot.is_none_or(|snapshot| !snapshot.is_uncertain()) {
             caches::restore_statement_cache(conn);
         }
     }
@@ -121,7 +121,7 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
             if let Some(look) = look {
                 look.found_nothing_new(None);
             }
-            caches::fill_again_if_told_apart_by_types(conn, &known);
+            caches::fill_again_if_uncertain(conn, &known);
             Ok(Checked::Begun)
         }
         Err(error) if is_broken(conn) => Err(error),
