@@ -117,7 +117,7 @@ pub(crate) enum Ddl {
 
 /// How many actions old a type is before it is moved. So most are older than [the bound](crate::promises::BOUND)
 /// without a wait.
-const MATURE: u64 = 15;
+const MATURE: u64 = 12;
 const ATTEMPTS: usize = 12;
 
 impl Ddl {
@@ -143,15 +143,16 @@ impl Ddl {
         // Of two the younger one: it may be in nobody's snapshot.
         let two = [*rng.choice(&there)?, *rng.choice(&there)?];
         let (from_schema, from, _) = two.into_iter().max_by_key(|(_, _, ty)| ty.created.0)?;
-        match rng.u8(..5) {
+        match rng.u8(..10) {
             0 => Some(Ddl::Drop { schema: from_schema, name: from }),
             1 => Some(Ddl::Recreate { schema: from_schema, name: from, kind }),
-            2 => is_free(from_schema, name).then_some(Ddl::Rename { schema: from_schema, from, to: name }),
-            3 => (!is_free(from_schema, name) && from != name).then_some(Ddl::Swap {
-                schema: from_schema,
-                one: from,
-                other: name,
-            }),
+            2..5 => is_free(from_schema, name).then_some(Ddl::Rename { schema: from_schema, from, to: name }),
+            5..9 => {
+                let mut beside = there.clone();
+                beside.retain(|(schema, name, _)| *schema == from_schema && *name != from);
+                let (_, other, _) = *rng.choice(&beside)?;
+                Some(Ddl::Swap { schema: from_schema, one: from, other })
+            }
             _ => is_free(schema, from).then_some(Ddl::SetSchema { name: from, from: from_schema, to: schema }),
         }
     }

@@ -46,18 +46,18 @@ impl Bounds<'_> {
         step.unwrap_or_else(|| Step::Verified(self.asks(rng, self.scope, true)))
     }
 
-    /// A bind; one in ten of a name that may mean nothing.
+    /// A bind; one in six of a name that may mean nothing.
     fn ask(&self, rng: &mut fastrand::Rng, scope: &Scope, may_be_missing: bool) -> Ask {
-        let may_be_missing = may_be_missing && rng.u8(..10) == 0;
+        let may_be_missing = may_be_missing && rng.u8(..6) == 0;
         // Of what is moved, of what nobody watches, or of what this client has used.
-        let wanted = rng.u8(..4);
+        let wanted = rng.u8(..5);
         for attempt in 0.. {
             let key = rng.usize(..KEYS.len());
             let name = KEYS[key].name;
             let is_wanted = match wanted {
                 0 => self.focus.contains(&name),
                 1 => ROWS.contains(&name) || TEMPORARY.contains(&name),
-                2 => self.used.contains(&key),
+                2 | 3 => self.used.contains(&key),
                 _ => true,
             };
             if !is_wanted && attempt < ATTEMPTS {
