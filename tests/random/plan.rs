@@ -50,14 +50,14 @@ impl Bounds<'_> {
     fn ask(&self, rng: &mut fastrand::Rng, scope: &Scope, may_be_missing: bool) -> Ask {
         let may_be_missing = may_be_missing && rng.u8(..6) == 0;
         // Of what is moved, of what nobody watches, or of what this client has used.
-        let wanted = rng.u8(..5);
+        let wanted = rng.u8(..6);
         for attempt in 0.. {
             let key = rng.usize(..KEYS.len());
             let name = KEYS[key].name;
             let is_wanted = match wanted {
-                0 => self.focus.contains(&name),
-                1 => ROWS.contains(&name) || TEMPORARY.contains(&name),
-                2 | 3 => self.used.contains(&key),
+                0 | 1 => self.focus.contains(&name),
+                2 => ROWS.contains(&name) || TEMPORARY.contains(&name),
+                3 | 4 => self.used.contains(&key),
                 _ => true,
             };
             if !is_wanted && attempt < ATTEMPTS {
