@@ -2,7 +2,7 @@
 
 use crate::clients::{Checkout, Client, Memory};
 use crate::keys::{TRACKED, TYPES};
-use crate::model::{Ddl, Kind, TEMPORARY_SCHEMA};
+use crate::model::{CALM, Ddl, Kind, TEMPORARY_SCHEMA, USUAL};
 use crate::plan::Bounds;
 use crate::promises::Use;
 use crate::report::{Report, Situation};
@@ -12,7 +12,7 @@ use crate::steps::{Findings, Scope, Step};
 /// Actions of a round. Each has new connections.
 const ROUND: u64 = 60;
 /// Actions of a calm one, which costs less.
-const CALM_ROUND: u64 = 140;
+const CALM_ROUND: u64 = 90;
 /// A switch takes A and B most, which differ least.
 const TARGETS: [usize; 6] = [0, 1, 0, 1, 2, 3];
 
@@ -35,6 +35,12 @@ struct Mood {
     is_calm: bool,
     /// A tenant's path often leads to a reset, which would hide other faults.
     has_tenants: bool,
+}
+
+impl Mood {
+    fn schemas(&self) -> &'static [&'static str] {
+        if self.is_calm { CALM } else { USUAL }
+    }
 }
 
 impl Campaign {
@@ -97,7 +103,8 @@ impl Campaign {
         let is_current = writable.contains(&self.sites.current) && (self.mood.is_calm || self.rng.bool());
         let site = if is_current { self.sites.current } else { writable[self.rng.usize(..writable.len())] };
         let catalog = &self.sites.all[site].catalog;
-        let Some(ddl) = Ddl::random(&mut self.rng, catalog, &self.mood.focus, self.action) else {
+        let Some(ddl) = Ddl::random(&mut self.rng, catalog, &self.mood.focus, self.mood.schemas(), self.action)
+        else {
             return Ok(());
         };
         report.note(self.action, &format!("on {}: {ddl:?}", LETTERS[site]));
@@ -175,6 +182,8 @@ impl Session<'_> {
             is_direct: self.direct.is_some(),
             is_writable: !site.is_standby,
             focus: &mood.focus,
+            schemas: mood.schemas(),
+            is_calm: mood.is_calm,
             has_tenants: mood.has_tenants,
             used: self.memory.used(),
             spent: &|name| self.sites.spent.contains(&(self.site(), name)),

@@ -14,6 +14,9 @@ pub(crate) const TENANTS: [Path; 2] = [&["t1", "public"], &["t2", "early", "publ
 /// What a session may set.
 pub(crate) const SESSION_PATHS: [Path; 3] = [DEFAULT_PATH, &["public"], &["t1", "public"]];
 pub(crate) const SCHEMAS: [&str; 4] = ["early", "public", "t1", "t2"];
+/// Where types are created: mostly in the path, and in calm rounds in one schema, to be swapped there.
+pub(crate) const USUAL: &[&str] = &["early", "public", "early", "public", "t1", "t2"];
+pub(crate) const CALM: &[&str] = &["public", "public", "public", "public", "early"];
 pub(crate) const TEMPORARY_SCHEMA: &str = "pg_temp";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,14 +129,21 @@ impl Ddl {
         rng: &mut fastrand::Rng,
         catalog: &Catalog,
         names: &[&'static str],
+        schemas: &[&'static str],
         now: u64,
     ) -> Option<Ddl> {
-        (0..ATTEMPTS).find_map(|_| Self::guess(rng, catalog, names).filter(|ddl| ddl.may_move(catalog, now)))
+        let guess = |_| Self::guess(rng, catalog, names, schemas).filter(|ddl| ddl.may_move(catalog, now));
+        (0..ATTEMPTS).find_map(guess)
     }
 
-    fn guess(rng: &mut fastrand::Rng, catalog: &Catalog, names: &[&'static str]) -> Option<Ddl> {
+    fn guess(
+        rng: &mut fastrand::Rng,
+        catalog: &Catalog,
+        names: &[&'static str],
+        schemas: &[&'static str],
+    ) -> Option<Ddl> {
         let there: Vec<_> = catalog.of_names(names).collect();
-        let schema = if rng.bool() { DEFAULT_PATH[rng.usize(..2)] } else { rng.choice(SCHEMAS)? };
+        let schema = *rng.choice(schemas)?;
         let name = *rng.choice(names)?;
         let kind = rng.choice([Kind::Domain, Kind::Enum, Kind::Composite])?;
         let is_free = |schema, name| catalog.get(schema, name).is_none();
