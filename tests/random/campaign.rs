@@ -2,7 +2,7 @@
 
 use crate::clients::{Checkout, Client, Memory};
 use crate::keys::{TRACKED, TYPES};
-use crate::model::{Ddl, Kind, TEMPORARY_SCHEMA};
+use crate::model::{CALM, Ddl, Kind, TEMPORARY_SCHEMA, USUAL};
 use crate::plan::Bounds;
 use crate::promises::Use;
 use crate::report::{Report, Situation};
@@ -10,7 +10,9 @@ use crate::sites::{AnyError, LETTERS, Sites};
 use crate::steps::{Findings, Scope, Step};
 
 /// Actions of a round. Each has new connections.
-const ROUND: u64 = 70;
+const ROUND: u64 = 60;
+/// Actions of a calm one, which costs less.
+const CALM_ROUND: u64 = 90;
 /// A switch takes A and B most, which differ least.
 const TARGETS: [usize; 6] = [0, 1, 0, 1, 2, 3];
 
@@ -33,6 +35,12 @@ struct Mood {
     is_calm: bool,
     /// A tenant's path often leads to a reset, which would hide other faults.
     has_tenants: bool,
+}
+
+impl Mood {
+    fn schemas(&self) -> &'static [&'static str] {
+        if self.is_calm { CALM } else { USUAL }
+    }
 }
 
 impl Campaign {
@@ -59,9 +67,14 @@ impl Campaign {
         }
         let unwatched = if is_tracked { &TYPES[TRACKED..] } else { &[] };
         self.sites.recreate_unwatched(&mut self.rng, unwatched, self.action)?;
+        let Mood { has_ddl, is_calm, .. } = self.mood;
+        if is_calm && self.sites.current != 0 {
+            // All clients use one server.
+            report.note(self.action, "switch to A");
+            self.sites.switch_to(0)?;
+        }
         self.clients = Client::all(&self.sites)?;
-        for _ in 0..ROUND {
-            let Mood { has_ddl, is_calm, .. } = self.mood;
+        for _ in 0..if is_calm { CALM_ROUND } else { ROUND } {
             match self.rng.u8(..100) {
                 0..16 if has_ddl => self.change(report)?,
                 16..30 if has_ddl && is_calm => self.change(report)?,
@@ -80,8 +93,8 @@ impl Campaign {
         // What is not watched is moved between two rounds only.
         let mut focus = if is_tracked { TYPES[..TRACKED].to_vec() } else { TYPES.to_vec() };
         self.rng.shuffle(&mut focus);
-        focus.truncate(self.rng.usize(2..=4));
         let is_calm = self.rng.u8(..3) == 0;
+        focus.truncate(if is_calm { 2 } else { self.rng.usize(2..=4) });
         Mood { has_ddl, focus, is_calm, has_tenants: !is_calm && self.rng.u8(..3) > 0 }
     }
 
@@ -90,7 +103,8 @@ impl Campaign {
         let is_current = writable.contains(&self.sites.current) && (self.mood.is_calm || self.rng.bool());
         let site = if is_current { self.sites.current } else { writable[self.rng.usize(..writable.len())] };
         let catalog = &self.sites.all[site].catalog;
-        let Some(ddl) = Ddl::random(&mut self.rng, catalog, &self.mood.focus, self.action) else {
+        let Some(ddl) = Ddl::random(&mut self.rng, catalog, &self.mood.focus, self.mood.schemas(), self.action)
+        else {
             return Ok(());
         };
         report.note(self.action, &format!("on {}: {ddl:?}", LETTERS[site]));
@@ -168,6 +182,8 @@ impl Session<'_> {
             is_direct: self.direct.is_some(),
             is_writable: !site.is_standby,
             focus: &mood.focus,
+            schemas: mood.schemas(),
+            is_calm: mood.is_calm,
             has_tenants: mood.has_tenants,
             used: self.memory.used(),
             spent: &|name| self.sites.spent.contains(&(self.site(), name)),

@@ -14,6 +14,9 @@ pub(crate) const TENANTS: [Path; 2] = [&["t1", "public"], &["t2", "early", "publ
 /// What a session may set.
 pub(crate) const SESSION_PATHS: [Path; 3] = [DEFAULT_PATH, &["public"], &["t1", "public"]];
 pub(crate) const SCHEMAS: [&str; 4] = ["early", "public", "t1", "t2"];
+/// Where types are created: mostly in the path, and in calm rounds in one schema, to be swapped there.
+pub(crate) const USUAL: &[&str] = &["early", "public", "early", "public", "t1", "t2"];
+pub(crate) const CALM: &[&str] = &["public", "public", "public", "public", "early"];
 pub(crate) const TEMPORARY_SCHEMA: &str = "pg_temp";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +120,7 @@ pub(crate) enum Ddl {
 
 /// How many actions old a type is before it is moved. So most are older than [the bound](crate::promises::BOUND)
 /// without a wait.
-const MATURE: u64 = 15;
+const MATURE: u64 = 12;
 const ATTEMPTS: usize = 12;
 
 impl Ddl {
@@ -126,14 +129,21 @@ impl Ddl {
         rng: &mut fastrand::Rng,
         catalog: &Catalog,
         names: &[&'static str],
+        schemas: &[&'static str],
         now: u64,
     ) -> Option<Ddl> {
-        (0..ATTEMPTS).find_map(|_| Self::guess(rng, catalog, names).filter(|ddl| ddl.may_move(catalog, now)))
+        let guess = |_| Self::guess(rng, catalog, names, schemas).filter(|ddl| ddl.may_move(catalog, now));
+        (0..ATTEMPTS).find_map(guess)
     }
 
-    fn guess(rng: &mut fastrand::Rng, catalog: &Catalog, names: &[&'static str]) -> Option<Ddl> {
+    fn guess(
+        rng: &mut fastrand::Rng,
+        catalog: &Catalog,
+        names: &[&'static str],
+        schemas: &[&'static str],
+    ) -> Option<Ddl> {
         let there: Vec<_> = catalog.of_names(names).collect();
-        let schema = if rng.bool() { DEFAULT_PATH[rng.usize(..2)] } else { rng.choice(SCHEMAS)? };
+        let schema = *rng.choice(schemas)?;
         let name = *rng.choice(names)?;
         let kind = rng.choice([Kind::Domain, Kind::Enum, Kind::Composite])?;
         let is_free = |schema, name| catalog.get(schema, name).is_none();
@@ -143,15 +153,16 @@ impl Ddl {
         // Of two the younger one: it may be in nobody's snapshot.
         let two = [*rng.choice(&there)?, *rng.choice(&there)?];
         let (from_schema, from, _) = two.into_iter().max_by_key(|(_, _, ty)| ty.created.0)?;
-        match rng.u8(..5) {
+        match rng.u8(..10) {
             0 => Some(Ddl::Drop { schema: from_schema, name: from }),
             1 => Some(Ddl::Recreate { schema: from_schema, name: from, kind }),
-            2 => is_free(from_schema, name).then_some(Ddl::Rename { schema: from_schema, from, to: name }),
-            3 => (!is_free(from_schema, name) && from != name).then_some(Ddl::Swap {
-                schema: from_schema,
-                one: from,
-                other: name,
-            }),
+            2..5 => is_free(from_schema, name).then_some(Ddl::Rename { schema: from_schema, from, to: name }),
+            5..9 => {
+                let mut beside = there.clone();
+                beside.retain(|(schema, name, _)| *schema == from_schema && *name != from);
+                let (_, other, _) = *rng.choice(&beside)?;
+                Some(Ddl::Swap { schema: from_schema, one: from, other })
+            }
             _ => is_free(schema, from).then_some(Ddl::SetSchema { name: from, from: from_schema, to: schema }),
         }
     }

@@ -21,6 +21,9 @@ pub(crate) struct Bounds<'a> {
     pub(crate) is_writable: bool,
     /// The names whose types are moved, and used most. None: no type is moved or created.
     pub(crate) focus: &'a [&'static str],
+    /// The schemas in which types are created.
+    pub(crate) schemas: &'a [&'static str],
+    pub(crate) is_calm: bool,
     pub(crate) has_tenants: bool,
     /// The keys that this client has used.
     pub(crate) used: BTreeSet<usize>,
@@ -34,10 +37,10 @@ impl Bounds<'_> {
             (Use::Stock, _) | (_, 0..25) => Some(Step::Plain(self.ask(rng, self.scope, true))),
             (_, 25..32) => Some(Step::PlainTransaction(self.asks(rng, self.scope, true))),
             (_, 32..38) => Some(Step::Query(self.ask(rng, self.scope, true))),
-            (_, 38..42) => Some(Step::Synchronize),
+            (_, 38..42) => (!self.is_calm).then_some(Step::Synchronize),
             (_, 42..60) => self.has_tenants.then(|| self.tenant(rng)),
             (_, 60..64) => self.migration(rng),
-            (_, 64..67) => self.temporary(rng),
+            (_, 64..67) if !self.is_calm => self.temporary(rng),
             (_, 67..70) => {
                 self.is_direct.then(|| Step::SetPath(rng.choice(SESSION_PATHS).unwrap_or(DEFAULT_PATH)))
             }
@@ -46,18 +49,18 @@ impl Bounds<'_> {
         step.unwrap_or_else(|| Step::Verified(self.asks(rng, self.scope, true)))
     }
 
-    /// A bind; one in ten of a name that may mean nothing.
+    /// A bind; one in six of a name that may mean nothing.
     fn ask(&self, rng: &mut fastrand::Rng, scope: &Scope, may_be_missing: bool) -> Ask {
-        let may_be_missing = may_be_missing && rng.u8(..10) == 0;
+        let may_be_missing = may_be_missing && rng.u8(..6) == 0;
         // Of what is moved, of what nobody watches, or of what this client has used.
-        let wanted = rng.u8(..4);
+        let wanted = rng.u8(..6);
         for attempt in 0.. {
             let key = rng.usize(..KEYS.len());
             let name = KEYS[key].name;
             let is_wanted = match wanted {
-                0 => self.focus.contains(&name),
-                1 => ROWS.contains(&name) || TEMPORARY.contains(&name),
-                2 => self.used.contains(&key),
+                0 | 1 => self.focus.contains(&name),
+                2 => ROWS.contains(&name) || TEMPORARY.contains(&name),
+                3 | 4 => self.used.contains(&key),
                 _ => true,
             };
             if !is_wanted && attempt < ATTEMPTS {
@@ -102,7 +105,7 @@ impl Bounds<'_> {
         if !self.is_writable || self.focus.is_empty() {
             return None;
         }
-        let ddl = Ddl::random(rng, &self.scope.catalog, self.focus, self.action)?;
+        let ddl = Ddl::random(rng, &self.scope.catalog, self.focus, self.schemas, self.action)?;
         let mut scope = self.scope.clone();
         ddl.apply(&mut scope.catalog, self.action);
         let asks = self.asks(rng, &scope, false);

@@ -11,6 +11,10 @@ pub(crate) const BOUND: Duration = Duration::from_millis(1_300);
 /// until the connection is asked on another server.
 pub(crate) const STRAYS_ARE_HARMLESS: bool = true;
 
+/// May a plain statement fail, for as long as [`BOUND`], if it uses a name whose type was dropped long ago and has come
+/// back just now?
+pub(crate) const NAMES_THAT_COME_BACK_MAY_FAIL: bool = false;
+
 /// How strictly an answer is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grade {

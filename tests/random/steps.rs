@@ -8,7 +8,7 @@ use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
 use crate::keys::{Answer, KEYS, ask, shown};
 use crate::model::{Catalog, Ddl, Path};
 use crate::plan::create_temporary;
-use crate::promises::{Grade, Use};
+use crate::promises::{BOUND, Grade, Use};
 
 /// A bind of a type, or of its array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +81,8 @@ pub(crate) struct Found {
     pub(crate) path: Path,
     /// Does the name mean anything?
     pub(crate) exists: bool,
+    /// It has meant it for less than the bound.
+    pub(crate) is_young: bool,
     pub(crate) result: Result<Answer, String>,
 }
 
@@ -107,9 +109,10 @@ impl Findings {
     }
 
     fn note(&mut self, ask: Ask, scope: &Scope, result: &QueryResult<Answer>) {
-        let exists = scope.catalog.find(KEYS[ask.key], scope.path).is_some();
+        let meaning = scope.catalog.find(KEYS[ask.key], scope.path);
+        let (exists, is_young) = (meaning.is_some(), meaning.is_some_and(|ty| ty.created.1.elapsed() < BOUND));
         let result = result.as_ref().map(|answer| *answer).map_err(ToString::to_string);
-        self.answers.push(Found { ask, path: scope.path, exists, result });
+        self.answers.push(Found { ask, path: scope.path, exists, is_young, result });
     }
 
     fn set_path(&mut self, conn: &mut PgConnection, path: Path) -> QueryResult<()> {
@@ -141,7 +144,7 @@ impl Step {
         {
             let ask = self.first_ask();
             let result = Err(format!("the transaction itself: {error}"));
-            findings.answers.push(Found { ask, path: scope.path, exists: true, result });
+            findings.answers.push(Found { ask, path: scope.path, exists: true, is_young: false, result });
         }
         findings
     }
