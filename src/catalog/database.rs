@@ -34,6 +34,8 @@ struct Known {
     looked: Option<Instant>,
     is_being_looked_at: bool,
     slow_look: Option<Duration>,
+    /// Until then, the catalog is not asked for changes after an error.
+    catalog_rests_until: Option<Instant>,
 }
 
 impl Known {
@@ -151,6 +153,17 @@ impl Database {
             Freshness::Look(permit) => Some(permit),
             Freshness::Busy => Some(self.permit(false)),
         }
+    }
+
+    /// May the catalog be asked for changes after an error?
+    pub(crate) fn may_ask_for_changes(&self) -> bool {
+        self.lock().catalog_rests_until.is_none_or(|until| until <= clock::now())
+    }
+
+    /// The catalog had not changed, and it took the server that long to say so. On a large one it is then not asked for a
+    /// while, so that an application whose statements fail all the time does not keep the server busy.
+    pub(crate) fn has_not_changed(&self, took: Duration) {
+        self.lock().catalog_rests_until = (took > SLOW_LOOK).then(|| clock::now() + took * SLOW_LOOK_FACTOR);
     }
 
     /// A look that nobody waits for.

@@ -34,7 +34,13 @@ pub(crate) fn empty(conn: &mut PgConnection, level: Level, statements: Statement
     }
     let size = match suspended {
         Some(size) => size,
-        None => identify::statement_cache_size(conn, level)?,
+        None => {
+            let (size, mark) = identify::statement_cache(conn, level)?;
+            if level == Level::Identified {
+                notes::set_mark(conn, mark);
+            }
+            size
+        }
     };
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     notes::change_lasting(conn, |lasting| lasting.suspended_cache = Some(size));

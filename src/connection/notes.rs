@@ -10,6 +10,7 @@ use lazy_static::lazy_static;
 
 use crate::catalog::server::Replicas;
 use crate::catalog::snapshot::SnapshotId;
+use crate::probe::check::{Mark, Staleness};
 
 /// A name that no type can have: PostgreSQL allows no NUL byte in a name.
 const RESERVED_SCHEMA: &str = "\0diesel-postgres-hot-upgrade";
@@ -21,6 +22,32 @@ pub(crate) fn snapshot(conn: &mut PgConnection) -> Option<SnapshotId> {
 
 pub(crate) fn set_snapshot(conn: &mut PgConnection, id: SnapshotId) {
     write(conn, "snapshot", id.0.get());
+}
+
+/// The state of the catalog when the caches were emptied last. Statements that are prepared later can't be older.
+pub(crate) fn mark(conn: &mut PgConnection) -> Mark {
+    let bits = read(conn, "mark").unwrap_or_default();
+    Mark { oldest_open: (bits >> 32) as u32, vanished: bits as u32 }
+}
+
+pub(crate) fn set_mark(conn: &mut PgConnection, mark: Mark) {
+    write(conn, "mark", mark_bits(mark));
+}
+
+fn mark_bits(mark: Mark) -> u64 {
+    u64::from(mark.oldest_open) << 32 | u64::from(mark.vanished)
+}
+
+/// What was found after a statement failed.
+pub(crate) fn staleness(conn: &mut PgConnection) -> Staleness {
+    let now = read(conn, "now").unwrap_or_default();
+    let now = Mark { oldest_open: (now >> 32) as u32, vanished: now as u32 };
+    Staleness { catalog_changed: read(conn, "catalog changed") == Some(1), now }
+}
+
+pub(crate) fn set_staleness(conn: &mut PgConnection, staleness: Staleness) {
+    write(conn, "catalog changed", u64::from(staleness.catalog_changed));
+    write(conn, "now", mark_bits(staleness.now));
 }
 
 /// What stays when the caches are emptied.
@@ -86,7 +113,7 @@ pub(crate) fn clear_refused(conn: &mut PgConnection) {
 
 /// Takes what has to stay from one OID cache to another one.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
-    let kept = ["lasting", "refused"].map(|name| (name, read(conn, name)));
+    let kept = ["lasting", "refused", "mark"].map(|name| (name, read(conn, name)));
     empty(conn);
     for (name, value) in kept {
         if let Some(value) = value {

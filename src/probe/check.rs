@@ -12,8 +12,8 @@ use crate::catalog::server::{IdentifiedBy, PgStart};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::tracked::tracked;
 use crate::probe::sql::{
-    CATALOG_FILE, DIGEST, IN_RECOVERY, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VERSION, WATCHED, constant,
-    only_tracked, sees_the_present,
+    CATALOG_FILE, DIGEST, IN_RECOVERY, OLDEST_OPEN, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
+    VANISHED_STATEMENTS, VERSION, WATCHED, catalog_changed_since, constant, only_tracked, sees_the_present,
 };
 
 const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
@@ -68,23 +68,57 @@ pub(crate) enum Looked {
         took: Duration,
         /// All other connections see the same.
         is_public: bool,
+        staleness: Staleness,
     },
     Otherwise,
 }
 
-/// Does the snapshot hold, and are there no other types? One round trip.
+/// Whether prepared statements can be out of date, although all types are what they were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Staleness {
+    /// The catalog has changed since the mark.
+    pub(crate) catalog_changed: bool,
+    /// What it is compared with from now on.
+    pub(crate) now: Mark,
+}
+
+/// A state of the catalog and of the statements that a session has prepared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Every earlier transaction had ended.
+    pub(crate) oldest_open: u32,
+    /// How many of Diesel's prepared statements are gone.
+    pub(crate) vanished: u32,
+}
+
+impl Mark {
+    /// A transaction's id has 32 bits where rows are compared with it.
+    pub(crate) fn from_row((oldest_open, vanished): (i64, i64)) -> Self {
+        Mark { oldest_open: oldest_open as u32, vanished: u32::try_from(vanished).unwrap_or_default() }
+    }
+}
+
+/// Does the snapshot hold, and are there no other types? One round trip. With a `mark`, also: are prepared statements out
+/// of date?
 pub(crate) fn check_and_look(
     conn: &mut PgConnection,
     snapshot: &Snapshot,
     in_transaction: bool,
+    mark: Option<Mark>,
 ) -> QueryResult<Looked> {
     let condition = format!("{} AND {}", condition(snapshot).concat(), nothing_is_new(snapshot));
-    let row = CheckAndLook { condition, in_transaction }.get_result::<(bool, i64)>(conn).optional()?;
-    Ok(row.map_or(Looked::Otherwise, |(is_public, took)| Looked::NothingNew {
-        took: Duration::from_micros(took.unsigned_abs()),
-        is_public,
+    let row = CheckAndLook { condition, in_transaction, mark }.get_result::<Row>(conn).optional()?;
+    Ok(row.map_or(Looked::Otherwise, |((is_public, catalog_changed), now, took)| {
+        let now = Mark::from_row(now);
+        Looked::NothingNew {
+            took: Duration::from_micros(took.unsigned_abs()),
+            is_public,
+            staleness: Staleness { catalog_changed, now },
+        }
     }))
 }
+
+type Row = ((bool, bool), (i64, i64), i64);
 
 /// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show: it fails where
 /// the snapshot does not hold, or, if `looks`, where types are new.
@@ -134,10 +168,11 @@ impl QueryFragment<Pg> for Check<'_> {
 struct CheckAndLook {
     condition: String,
     in_transaction: bool,
+    mark: Option<Mark>,
 }
 
 impl Query for CheckAndLook {
-    type SqlType = (Bool, BigInt);
+    type SqlType = ((Bool, Bool), (BigInt, BigInt), BigInt);
 }
 
 impl RunQueryDsl<PgConnection> for CheckAndLook {}
@@ -153,6 +188,14 @@ impl QueryFragment<Pg> for CheckAndLook {
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: check and look */ SELECT ");
         out.push_sql(sees_the_present(self.in_transaction));
+        if let Some(mark) = self.mark {
+            let changed = catalog_changed_since(mark.oldest_open);
+            for sql in [", ", &changed, ", ", OLDEST_OPEN, ", ", VANISHED_STATEMENTS] {
+                out.push_sql(sql);
+            }
+        } else {
+            out.push_sql(", false, 0::pg_catalog.int8, 0::pg_catalog.int8");
+        }
         // The microseconds since the message came, as the condition was evaluated before.
         out.push_sql(
             ", (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \

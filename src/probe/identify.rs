@@ -4,10 +4,14 @@ use diesel::connection::CacheSize;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{self, Array, Integer, Oid};
+use diesel::sql_types::{self, Array, BigInt, Integer, Oid};
 
 use crate::catalog::server::Server;
-use crate::probe::sql::{CATALOG_FILE, IN_RECOVERY, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VERSION};
+use crate::probe::check::Mark;
+use crate::probe::sql::{
+    CATALOG_FILE, IN_RECOVERY, OLDEST_OPEN, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS,
+    VERSION,
+};
 
 /// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
 /// no `CASE` around the call helps: there is a statement for each level.
@@ -57,7 +61,7 @@ pub(crate) struct Identified {
 
 /// Asks which server answers, and what it shows of the types with these OIDs. One round trip.
 pub(crate) fn identify(conn: &mut PgConnection, oids: &[u32], level: Level) -> QueryResult<Identified> {
-    let (_, shown, fields) = run(conn, oids, level, Text::First)?;
+    let (_, _, shown, fields) = run(conn, oids, level, Text::First)?;
     Ok(Identified { server: Server::from_fields(fields)?, shown })
 }
 
@@ -68,17 +72,16 @@ pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
 
 /// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after
 /// [`identify`] or [`ping`] on that level, the statement is run again with another text under the same static `QueryId`,
-/// and what comes back says which text ran. One round trip.
+/// and what comes back says which text ran. One round trip, which also says what the state of the catalog is.
 ///
 /// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
-pub(crate) fn statement_cache_size(conn: &mut PgConnection, level: Level) -> QueryResult<CacheSize> {
-    match run(conn, &[], level, Text::Second)? {
-        (FIRST_TEXT, ..) => Ok(CacheSize::Unbounded),
-        _ => Ok(CacheSize::Disabled),
-    }
+pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<(CacheSize, Mark)> {
+    let (text, mark, ..) = run(conn, &[], level, Text::Second)?;
+    let size = if text == FIRST_TEXT { CacheSize::Unbounded } else { CacheSize::Disabled };
+    Ok((size, Mark::from_row(mark)))
 }
 
-type Row = (i32, String, Vec<String>);
+type Row = (i32, (i64, i64), String, Vec<String>);
 
 fn run(conn: &mut PgConnection, oids: &[u32], level: Level, text: Text) -> QueryResult<Row> {
     match level {
@@ -100,13 +103,16 @@ enum Text {
     Second,
 }
 
+/// For a role that may not ask: after an error, a transaction runs once more than it has to.
+const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8";
+
 struct Identify<'a, const LEVEL: u8> {
     oids: &'a [u32],
     text: Text,
 }
 
 impl<const LEVEL: u8> Query for Identify<'_, LEVEL> {
-    type SqlType = (Integer, sql_types::Text, Array<sql_types::Text>);
+    type SqlType = (Integer, (BigInt, BigInt), sql_types::Text, Array<sql_types::Text>);
 }
 
 impl<const LEVEL: u8> RunQueryDsl<PgConnection> for Identify<'_, LEVEL> {}
@@ -128,10 +134,15 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Identify<'_, LEVEL> {
             IDENTIFIED => Level::Identified,
             UNIDENTIFIED => Level::Unidentified,
             _ => {
-                out.push_sql("'', '{}'::pg_catalog.text[]");
+                out.push_sql(UNMARKED);
+                out.push_sql(", '', '{}'::pg_catalog.text[]");
                 return Ok(());
             }
         };
+        let mark =
+            if level == Level::Identified { [OLDEST_OPEN, ", ", VANISHED_STATEMENTS] } else { [UNMARKED, "", ""] };
+        mark.into_iter().for_each(|sql| out.push_sql(sql));
+        out.push_sql(", ");
         out.push_sql(SHOWN[0]);
         out.push_bind_param::<Array<Oid>, _>(self.oids)?;
         out.push_sql(SHOWN[1]);

@@ -68,6 +68,46 @@ pub(crate) fn constant(text: &str) -> String {
 pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), \
      pg_catalog.sum(t.oid::pg_catalog.int8), pg_catalog.sum(pg_catalog.hashoid(t.oid)::pg_catalog.int8))";
 
+/// A transaction's id, in 32 bits, below which every transaction had ended.
+pub(crate) const OLDEST_OPEN: &str = "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())";
+
+/// Did somebody create or change a type, a relation, a column or a function since that transaction? Prepared statements
+/// can be out of date then. What is temporary does not count: no other session can have used it.
+pub(crate) fn catalog_changed_since(transaction: u32) -> String {
+    let is_recent = |row: &str| {
+        format!(
+            "pg_catalog.age({row}.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age('{transaction}'::pg_catalog.xid)"
+        )
+    };
+    let is_temporary = |namespace: &str| {
+        format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) {namespace} \
+             AND n.nspname OPERATOR(pg_catalog.~) '^pg_(toast_)?temp_'::pg_catalog.text)"
+        )
+    };
+    format!(
+        "(EXISTS (SELECT FROM pg_catalog.pg_type t WHERE {} AND NOT {}) \
+         OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE {} \
+         AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog.\"char\") \
+         OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE {} AND NOT {}) \
+         OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE {} AND NOT EXISTS (\
+         SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) a.attrelid \
+         AND c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_catalog.\"char\")))",
+        is_recent("t"),
+        is_temporary("t.typnamespace"),
+        is_recent("c"),
+        is_recent("p"),
+        is_temporary("p.pronamespace"),
+        is_recent("a"),
+    )
+}
+
+/// How many of the statements that Diesel has prepared are gone. It numbers them from 1, and deallocates none.
+pub(crate) const VANISHED_STATEMENTS: &str = "COALESCE((SELECT \
+     pg_catalog.max(pg_catalog.substr(s.name, 15)::pg_catalog.int8) OPERATOR(pg_catalog.-) pg_catalog.count(*) \
+     FROM pg_catalog.pg_prepared_statements s \
+     WHERE s.name OPERATOR(pg_catalog.~) '^__diesel_stmt_[0-9]{1,9}$'::pg_catalog.text), 1000000000::pg_catalog.int8)";
+
 /// Sees this statement what all others see? Not in a transaction that has written, or that keeps the snapshot of its
 /// first statement.
 pub(crate) fn sees_the_present(in_transaction: bool) -> &'static str {

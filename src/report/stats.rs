@@ -10,6 +10,9 @@ pub(crate) static COUNTERS: Counters = Counters {
     changes: Counter(AtomicU64::new(0)),
     catalog_loads: Counter(AtomicU64::new(0)),
     resets: Counter(AtomicU64::new(0)),
+    reruns_for_types: Counter(AtomicU64::new(0)),
+    reruns_for_catalog: Counter(AtomicU64::new(0)),
+    failures_left: Counter(AtomicU64::new(0)),
 };
 
 #[derive(Debug)]
@@ -18,6 +21,9 @@ pub(crate) struct Counters {
     pub(crate) changes: Counter,
     pub(crate) catalog_loads: Counter,
     pub(crate) resets: Counter,
+    pub(crate) reruns_for_types: Counter,
+    pub(crate) reruns_for_catalog: Counter,
+    pub(crate) failures_left: Counter,
 }
 
 #[derive(Debug)]
@@ -40,6 +46,9 @@ pub struct Stats {
     changes: u64,
     catalog_loads: u64,
     resets: u64,
+    reruns_for_types: u64,
+    reruns_for_catalog: u64,
+    failures_left: u64,
     freshness_bound: Duration,
 }
 
@@ -61,6 +70,32 @@ impl Stats {
     #[must_use]
     pub fn catalog_loads(&self) -> u64 {
         self.catalog_loads
+    }
+
+    /// Closures of verified transactions, and statements of [`hot_query`](crate::HotUpgradeExt::hot_query), that ran again
+    /// after a failure: the sum of [`Stats::reruns_for_types`] and [`Stats::reruns_for_catalog`].
+    #[must_use]
+    pub fn heals(&self) -> u64 {
+        self.reruns_for_types + self.reruns_for_catalog
+    }
+
+    /// Reruns because types had moved, or because the connection was never asked before.
+    #[must_use]
+    pub fn reruns_for_types(&self) -> u64 {
+        self.reruns_for_types
+    }
+
+    /// Reruns because prepared statements may have been out of date: a table, a column, a type or a function had changed,
+    /// or statements were gone.
+    #[must_use]
+    pub fn reruns_for_catalog(&self) -> u64 {
+        self.reruns_for_catalog
+    }
+
+    /// Failed statements for which nothing in the connection's caches was to blame: their errors went to the application.
+    #[must_use]
+    pub fn failures_left(&self) -> u64 {
+        self.failures_left
     }
 
     /// How long a new type may go unnoticed at most, of all databases that this process knows: one second, or 100 times
@@ -94,6 +129,9 @@ pub fn stats() -> Stats {
         changes: COUNTERS.changes.get(),
         catalog_loads: COUNTERS.catalog_loads.get(),
         resets: COUNTERS.resets.get(),
+        reruns_for_types: COUNTERS.reruns_for_types.get(),
+        reruns_for_catalog: COUNTERS.reruns_for_catalog.get(),
+        failures_left: COUNTERS.failures_left.get(),
         freshness_bound: OID_TABLE.freshness_bound(),
     }
 }

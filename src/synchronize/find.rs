@@ -161,11 +161,17 @@ impl Asking {
             NewTypes::Found => return Ok(Holds::NoOrIncomplete),
             NewTypes::Unknown(permit) => permit,
         };
-        match check_and_look(conn, snapshot, self.in_transaction)? {
-            Looked::NothingNew { took, is_public } => {
+        let asks_for_changes = self.always_looks && snapshot.database.may_ask_for_changes();
+        let mark = asks_for_changes.then(|| notes::mark(conn));
+        match check_and_look(conn, snapshot, self.in_transaction, mark)? {
+            Looked::NothingNew { took, is_public, staleness } => {
                 if is_public {
-                    permit.found_nothing_new(Some(took));
+                    permit.found_nothing_new(mark.is_none().then_some(took));
                 }
+                if mark.is_some() && !staleness.catalog_changed {
+                    snapshot.database.has_not_changed(took);
+                }
+                notes::set_staleness(conn, staleness);
                 Ok(Holds::Yes)
             }
             Looked::Otherwise => Ok(Holds::NoOrIncomplete),

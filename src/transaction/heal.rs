@@ -1,18 +1,69 @@
-//! After a failed statement: was it the fault of the connection's caches?
+//! After a failed statement: was it the fault of what the connection remembers?
 
 use diesel::pg::PgConnection;
+use diesel::prelude::*;
 
+use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
+use crate::probe::check::Mark;
+use crate::probe::identify::{self, Level};
+use crate::report::stats::COUNTERS;
 use crate::synchronize::{Outcome, Start, filled_from, synchronize_from};
 
-/// Asks the server, and corrects the caches. One round trip if nothing changed. True if they were wrong, or if this
-/// connection was never asked before.
-pub(crate) fn heal(conn: &mut PgConnection) -> bool {
-    let (was_known, was_seen) = (filled_from(conn).is_some(), notes::lasting(conn).resets.is_some());
-    match synchronize_from(conn, Start::Failed) {
-        Ok(Outcome::Changed(change)) => !change.is_of_search_path_only(),
-        // The server is the same, but statements of the connection were gone.
-        Ok(Outcome::Primed) => was_known || !was_seen,
-        _ => false,
+/// What was wrong with a connection's caches. They are correct afterwards.
+#[derive(Debug)]
+pub(crate) enum Healed {
+    /// Nothing that is known: the error is the application's.
+    Nothing,
+    /// OIDs, or what they were filled from was never asked.
+    Types,
+    /// Prepared statements may be: the catalog changed, or statements are gone. What comes next runs unnamed ones.
+    Statements(Healing),
+}
+
+/// What to compare with once it is known whether prepared statements were the cause.
+///
+/// The mark stays if they were: behind a pooler, each of its server connections has stale plans of its own.
+#[derive(Debug)]
+pub(crate) struct Healing(Mark);
+
+impl Healing {
+    /// The same failed again: until the catalog changes again, errors are the application's.
+    pub(crate) fn was_in_vain(self, conn: &mut PgConnection) {
+        notes::set_mark(conn, self.0);
     }
+}
+
+/// Asks the server, and corrects the caches. One round trip if nothing changed.
+pub(crate) fn heal(conn: &mut PgConnection) -> Healed {
+    let (was_known, was_seen) = (filled_from(conn).is_some(), notes::lasting(conn).resets.is_some());
+    let healed = match synchronize_from(conn, Start::Failed) {
+        Ok(Outcome::Changed(change)) if !change.is_of_search_path_only() => Healed::Types,
+        // The server is the same, but this crate's own statements were gone; or it had never asked.
+        Ok(Outcome::Primed) if was_known || !was_seen => Healed::Types,
+        Ok(Outcome::Unchanged) => heal_statements(conn).unwrap_or(Healed::Nothing),
+        _ => Healed::Nothing,
+    };
+    match healed {
+        Healed::Nothing => COUNTERS.failures_left.increment(),
+        Healed::Types => COUNTERS.reruns_for_types.increment(),
+        Healed::Statements(_) => COUNTERS.reruns_for_catalog.increment(),
+    }
+    healed
+}
+
+/// None or three round trips.
+fn heal_statements(conn: &mut PgConnection) -> QueryResult<Healed> {
+    let (mark, staleness) = (notes::mark(conn), notes::staleness(conn));
+    let Some(snapshot) = filled_from(conn) else {
+        return Ok(Healed::Nothing);
+    };
+    // An uncertain connection prepares nothing by name.
+    if snapshot.is_uncertain() || !staleness.catalog_changed && staleness.now.vanished <= mark.vanished {
+        return Ok(Healed::Nothing);
+    }
+    identify::ping(conn)?;
+    caches::empty(conn, Level::Mute, StatementCache::Suspended)?;
+    caches::fill(conn, &snapshot);
+    Ok(Healed::Statements(Healing(staleness.now)))
 }

@@ -9,10 +9,10 @@ use diesel::query_builder::{AsQuery, Query, QueryBuilder, QueryFragment, QueryId
 use diesel::query_dsl::CompatibleType;
 use diesel::result::Error;
 
-use crate::connection::notes;
 use crate::connection::transaction_state::{is_broken, is_in_transaction};
+use crate::connection::{caches, notes};
 use crate::environment;
-use crate::transaction::heal::heal;
+use crate::transaction::heal::{Healed, heal};
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the methods
 /// that Diesel has for it.
@@ -104,12 +104,19 @@ fn run<T, Q: QueryFragment<Pg>>(
     notes::forget_verified(conn);
     let had_no_effect = matches!(error, Error::DatabaseError(..)) && !is_broken(conn) && is_atomic(query);
     let may_heal = had_no_effect && !is_in_transaction(conn) && environment::is_on();
-    if !may_heal || !heal(conn) {
+    let healed = if may_heal { heal(conn) } else { Healed::Nothing };
+    if let Healed::Nothing = healed {
         return first;
     }
     let second = statement(conn, query);
     if second.is_err() {
         notes::forget_verified(conn);
+    }
+    if let Healed::Statements(healing) = healed {
+        if second.is_err() {
+            healing.was_in_vain(conn);
+        }
+        caches::restore_statement_cache(conn);
     }
     second
 }

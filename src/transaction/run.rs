@@ -13,9 +13,9 @@ use crate::connection::notes;
 use crate::connection::transaction_state::{State, depth, is_broken, is_marked, refresh, roll_back, status};
 use crate::report::log;
 use crate::transaction::begin::{Begin, begin};
-use crate::transaction::heal::heal;
+use crate::transaction::heal::{Healed, Healing, heal};
 
-/// How often a closure may run again, after statements that failed because types changed.
+/// How often a closure may run again, after statements that failed because types or the catalog changed.
 const MAX_RERUNS: usize = 2;
 
 /// Runs `closure` in a verified transaction of its own.
@@ -63,6 +63,7 @@ fn run_until_over<T, E: From<Error>>(
     mut closure: impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
     let mut reruns = 0;
+    let mut healing: Option<Healing> = None;
     loop {
         let begun = begin(conn, how)?;
         let attempted = attempt(conn, &mut closure);
@@ -71,11 +72,21 @@ fn run_until_over<T, E: From<Error>>(
             Attempt::Over(result) => return result,
             Attempt::Aborted(error) => error,
         };
-        if reruns == MAX_RERUNS || !heal(conn) {
+        if let Some(healing) = healing.take() {
+            healing.was_in_vain(conn);
+        }
+        if reruns == MAX_RERUNS {
             return Err(error);
         }
+        match heal(conn) {
+            Healed::Nothing => return Err(error),
+            Healed::Types => {}
+            Healed::Statements(statements) => healing = Some(statements),
+        }
         reruns += 1;
-        log::note(format_args!("a transaction failed and was rolled back; types changed, so it runs again"));
+        log::note(format_args!(
+            "a transaction failed and was rolled back; types or the catalog changed, so it runs again"
+        ));
     }
 }
 
