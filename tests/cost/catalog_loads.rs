@@ -9,7 +9,8 @@ use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, stats, synchronize};
 use fixture::{RECREATE_ENUM, Statements, Through, start_time, take_in_turn, two_in_turn, write_and_read_back};
 use testbed::{Cluster, Forwarder, PgBouncerConfig};
 
-use crate::support::{alone, next_number, pool, storm, upgrade};
+use crate::pools::{next_number, pool, storm, upgrade};
+use crate::support::counted::alone;
 
 /// Catalog loads in the server's own statement log.
 fn logged_loads(server: &Cluster, database: &str) -> usize {

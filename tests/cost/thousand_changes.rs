@@ -110,7 +110,7 @@ fn resident_kib() -> u64 {
 
 #[test]
 fn a_thousand_changes_leave_few_statements_behind_and_no_memory() {
-    let _alone = crate::support::alone();
+    let _alone = crate::support::counted::alone();
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
     let bystanders = format!(
         "DO $$ BEGIN FOR number IN 1..{BYSTANDERS} LOOP

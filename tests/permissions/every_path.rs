@@ -8,7 +8,9 @@ use diesel::prelude::*;
 use diesel::r2d2::{CustomizeConnection, Pool};
 use diesel::sql_query;
 use diesel::sql_types::{Array, Citext};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize};
+use diesel_postgres_hot_upgrade::{
+    HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize, track,
+};
 use fixture::{RECREATE_ENUM, Status, Upgrade, builder, on_every_connection, sql_types};
 use testbed::{Cluster, PgBouncerConfig};
 
@@ -225,6 +227,12 @@ fn question() -> Question {
         .into_boxed()
         .bind::<Citext, _>("a")
         .bind::<Array<sql_types::DocumentStatus>, _>(vec![Status::Draft])
+}
+
+/// Narrows what the process watches to what the application binds.
+pub(crate) fn track_all() {
+    track::<Citext>();
+    track::<sql_types::DocumentStatus>();
 }
 
 fn answer(conn: &mut PgConnection) -> QueryResult<()> {
