@@ -15,6 +15,7 @@ use fixture::{RECREATE_ENUM, Status, Upgrade, builder, on_every_connection, sql_
 use testbed::{Cluster, PgBouncerConfig};
 
 use super::server_log::APPLICATION;
+use crate::support::events::record_log;
 
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,6 +45,8 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn start(majors: [u32; 2]) -> Setting {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
+        // What is warned of once in a process is counted by other tests.
+        record_log();
         let clerk = format!("clerk_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let config = PgBouncerConfig { users: vec![clerk.clone()], ..PgBouncerConfig::default() };
         let [old, new] = servers(majors);
