@@ -9,7 +9,8 @@ use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, stats
 use fixture::{count_titled, migrate, write_and_read_back};
 use testbed::{Cluster, PgBouncer, PgBouncerConfig};
 
-use crate::support::{alone, next_number, pool, upgrade};
+use crate::pools::{next_number, pool, upgrade};
+use crate::support::counted::alone;
 
 #[derive(Debug, Clone, Default)]
 struct CountAcquired(Arc<AtomicUsize>);

@@ -9,7 +9,8 @@ use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, on_change, stats, synchr
 use fixture::{RECREATE_ENUM, write_and_read_back};
 use testbed::PgBouncerConfig;
 
-use crate::support::{alone, pool, storm, upgrade};
+use crate::pools::{pool, storm, upgrade};
+use crate::support::counted::alone;
 
 #[test]
 fn observers_hear_of_a_change_once_and_their_panic_costs_no_slot() {

@@ -11,14 +11,16 @@ use fixture::{RECREATE_ENUM, Status, Upgrade, count_titled, documents, write_and
 use testbed::PgBouncerConfig;
 
 const CHANGES: u64 = 1_000;
-/// After as many, caches and allocators have what they need.
-const WARM_UP: u64 = 100;
+/// After as many, the snapshots that are kept have reached the size that they may have, and the oldest go.
+const WARM_UP: u64 = 600;
 /// For each statement that the application uses; those of this crate are among them.
 const MAX_STATEMENTS: i64 = 64;
-/// Types that stay as they are, so that a snapshot that is kept weighs something: about 10 KiB.
-const BYSTANDERS: u32 = 100;
-/// Well below what the snapshots of all changes would take.
-const MAX_GROWTH_IN_KIB: u64 = 3 * 1024;
+/// Types that stay as they are, so that a snapshot that is kept weighs something: about 150 KiB.
+const BYSTANDERS: u32 = 900;
+/// All snapshots together may have 64 MiB, as the process counts them; the allocator's own needs are not counted.
+const MAX_SNAPSHOTS_IN_KIB: u64 = 96 * 1024;
+/// Well below what the snapshots of the changes after the warm-up would take.
+const MAX_GROWTH_IN_KIB: u64 = 4 * 1024;
 
 /// An application with pools of one connection each, to the server and to PgBouncer.
 struct Application {
@@ -110,7 +112,7 @@ fn resident_kib() -> u64 {
 
 #[test]
 fn a_thousand_changes_leave_few_statements_behind_and_no_memory() {
-    let _alone = crate::support::alone();
+    let _alone = crate::support::counted::alone();
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers and a pooler");
     let bystanders = format!(
         "DO $$ BEGIN FOR number IN 1..{BYSTANDERS} LOOP
@@ -136,7 +138,7 @@ fn a_thousand_changes_leave_few_statements_behind_and_no_memory() {
     change_types();
     assert_eq!(use_one(&stock, |conn| count_published(conn, 0)), Ok(()));
 
-    let mut after_warm_up = 0;
+    let (before, mut after_warm_up) = (resident_kib(), 0);
     for change in 1..=CHANGES {
         change_types();
         for application in &mut applications {
@@ -153,7 +155,9 @@ fn a_thousand_changes_leave_few_statements_behind_and_no_memory() {
     let at_the_end = resident_kib();
     use_one(&stock, |conn| count_published(conn, 0)).expect_err("the control is right as well");
 
-    println!("{CHANGES} changes: {after_warm_up} KiB after {WARM_UP}, {at_the_end} KiB at the end");
+    println!(
+        "{CHANGES} changes: {before} KiB before, {after_warm_up} KiB after {WARM_UP}, {at_the_end} KiB at the end"
+    );
     for Application { statements_in_use, most_on_server, most_in_pgbouncer, .. } in applications {
         println!(
             "statements in use: {statements_in_use}; at most on the server: {most_on_server}; in PgBouncer: \
@@ -165,6 +169,8 @@ fn a_thousand_changes_leave_few_statements_behind_and_no_memory() {
             assert!(bounds.contains(&most), "{most} prepared statements, {statements_in_use} in use");
         }
     }
+    let snapshots = after_warm_up.saturating_sub(before);
+    assert!(snapshots < MAX_SNAPSHOTS_IN_KIB, "{snapshots} KiB more after {WARM_UP} changes");
     let growth = at_the_end.saturating_sub(after_warm_up);
     assert!(growth < MAX_GROWTH_IN_KIB, "{growth} KiB more after {after_warm_up} KiB");
 }

@@ -8,11 +8,14 @@ use diesel::prelude::*;
 use diesel::r2d2::{CustomizeConnection, Pool};
 use diesel::sql_query;
 use diesel::sql_types::{Array, Citext};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize};
+use diesel_postgres_hot_upgrade::{
+    HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize, track,
+};
 use fixture::{RECREATE_ENUM, Status, Upgrade, builder, on_every_connection, sql_types};
 use testbed::{Cluster, PgBouncerConfig};
 
 use super::server_log::APPLICATION;
+use crate::support::events::record_log;
 
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -42,6 +45,8 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn start(majors: [u32; 2]) -> Setting {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
+        // What is warned of once in a process is counted by other tests.
+        record_log();
         let clerk = format!("clerk_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let config = PgBouncerConfig { users: vec![clerk.clone()], ..PgBouncerConfig::default() };
         let [old, new] = servers(majors);
@@ -225,6 +230,12 @@ fn question() -> Question {
         .into_boxed()
         .bind::<Citext, _>("a")
         .bind::<Array<sql_types::DocumentStatus>, _>(vec![Status::Draft])
+}
+
+/// Narrows what the process watches to what the application binds.
+pub(crate) fn track_all() {
+    track::<Citext>();
+    track::<sql_types::DocumentStatus>();
 }
 
 fn answer(conn: &mut PgConnection) -> QueryResult<()> {

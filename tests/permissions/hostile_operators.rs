@@ -9,9 +9,9 @@ use diesel::pg::{PgConnection, PgMetadataLookup};
 use diesel::prelude::*;
 use testbed::Cluster;
 
-use super::every_path::{AnyError, PAIRS, Setting, servers};
+use super::every_path::{AnyError, PAIRS, Setting, servers, track_all};
 use super::server_log::{APPLICATION, DIESEL, executions};
-use super::tracking::tracking;
+use crate::support::own_process::in_a_process_of_its_own;
 
 /// What the role may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +171,8 @@ fn nothing_before_pg_catalog_is_executed_on_14_and_18() {
 
 #[test]
 fn nothing_is_executed_where_types_are_tracked() {
-    tracking(module_path!(), "nothing_is_executed_where_types_are_tracked", || {
+    in_a_process_of_its_own(module_path!(), "nothing_is_executed_where_types_are_tracked", || {
+        track_all();
         for majors in PAIRS {
             for place in [Place::Public, Place::BeforeCatalog] {
                 nothing_is_executed(majors, place);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::every_path::{PAIRS, Setting};
+use super::every_path::{PAIRS, Setting, track_all};
 use super::server_log::{APPLICATION, DIESEL, statements};
-use super::tracking::tracking;
 use super::unqualified::unqualified;
+use crate::support::own_process::in_a_process_of_its_own;
 
 const TAG: &str = "/* diesel-postgres-hot-upgrade: ";
 
@@ -100,7 +100,8 @@ fn every_statement_to_14_and_18_is_qualified() {
 
 #[test]
 fn every_statement_is_qualified_where_types_are_tracked() {
-    tracking(module_path!(), "every_statement_is_qualified_where_types_are_tracked", || {
+    in_a_process_of_its_own(module_path!(), "every_statement_is_qualified_where_types_are_tracked", || {
+        track_all();
         for majors in PAIRS {
             every_statement_is_qualified(majors, Kinds::Tracked);
         }

@@ -6,7 +6,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::Pool;
 use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize};
-use fixture::{Upgrade, write_and_read_back};
+use fixture::{RECREATE_ENUM, Upgrade, write_and_read_back};
 
 use crate::support::documents::work;
 use crate::support::events::Counter;
@@ -83,7 +83,8 @@ fn an_error_ends_the_window() {
     assert_eq!(cost_of_checkout(&pool, &counter), 0);
 
     // It fails, types have changed, and it fails again.
-    upgrade.run_on(upgrade.old, "CREATE TYPE bystander AS ENUM ('a')").expect("a type");
+    assert_eq!(write_and_read_back(&mut pool.get().expect("a connection"), 1), Ok(()));
+    upgrade.run_on(upgrade.old, RECREATE_ENUM).expect("another enum of the same name");
     let mut conn = pool.get().expect("a connection");
     conn.hot_query(fail()).execute().expect_err("no such column");
     drop(conn);

@@ -148,8 +148,8 @@ fn names_are_found_in_a_database_of_another_encoding() {
     }
 }
 
-#[test]
-fn names_are_found_whatever_the_settings_that_change_how_text_is_read_and_shown() {
+/// The same, where each server has settings that change how text is read and shown.
+fn upgrade_with_odd_settings() -> Upgrade {
     let upgrade = upgrade_with_odd_names();
     for server in [upgrade.old, upgrade.new] {
         for setting in [
@@ -173,7 +173,17 @@ fn names_are_found_whatever_the_settings_that_change_how_text_is_read_and_shown(
             }
         }
     }
-    names_are_found_on_the_new_server(&upgrade);
+    upgrade
+}
+
+#[test]
+fn names_are_found_whatever_the_settings_that_change_how_text_is_read_and_shown() {
+    names_are_found_on_the_new_server(&upgrade_with_odd_settings());
+}
+
+#[test]
+fn a_check_holds_whatever_the_settings_that_change_how_text_is_read_and_shown() {
+    let upgrade = upgrade_with_odd_settings();
     let forwarder = Forwarder::start(upgrade.pgbouncer.address()).expect("a forwarder");
     let mut conn = connect(&upgrade, &forwarder);
     let empty = round_trips(&forwarder, &mut conn, |conn| conn.hot_transaction(|_| Ok(())));

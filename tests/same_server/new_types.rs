@@ -3,12 +3,16 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::synchronize;
+use diesel_postgres_hot_upgrade::{Outcome, synchronize};
+use fixture::write_and_read_back;
+use log::Level;
 use testbed::Cluster;
 
 use crate::support::diverging::connect;
+use crate::support::events::{logged, record_log};
 use crate::support::freshness::wait_until_stale;
-use crate::support::meaning::{Label, Verdict, is_wrong, plain};
+use crate::support::meaning::{Label, Verdict, is_wrong, plain, verified};
+use crate::support::pools::upgrade;
 use crate::support::ways::{ALL, Client, Ways};
 
 /// A database of this name on a server that others use too, whose path begins with a schema that is still empty.
@@ -105,4 +109,48 @@ fn a_type_that_was_looked_up_before_the_first_look_is_compared_too() {
     assert_eq!(plain::<Label>(&mut conn), Ok(()));
     let control = plain::<Label>(&mut stock);
     assert!(is_wrong(&control), "{control:?}");
+}
+
+#[test]
+fn new_types_alone_are_no_change() {
+    let (url, mut owner) = database("added");
+    let mut conn = connect(&url);
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    for create in ["CREATE TABLE newcomer (id int)", "CREATE TYPE label AS ENUM ('x')"] {
+        wait_until_stale();
+        owner.batch_execute(create).expect("something new");
+        for _ in 0..2 {
+            assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)), "{create}");
+        }
+    }
+    for ask in [plain::<Label>, verified::<Label>] {
+        assert_eq!(ask(&mut conn), Ok(()));
+    }
+    // The control: what was noticed is watched at once.
+    owner.batch_execute("DROP TYPE label; CREATE TYPE label AS ENUM ('x')").expect("another type");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Changed(_))));
+}
+
+#[test]
+fn a_database_with_thousands_of_types_is_warned_of() {
+    record_log();
+    let upgrade = upgrade();
+    let many =
+        "DO $$BEGIN FOR i IN 1..1001 LOOP EXECUTE format('CREATE DOMAIN many_%s AS int', i); END LOOP; END$$";
+    upgrade.run_on(upgrade.old, many).expect("many types");
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    synchronize(&mut conn).expect("a first look");
+    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
+    let warnings = logged(Level::Warn, "call `track`");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_domain_over_an_array_does_not_keep_others_from_being_known() {
+    let upgrade = upgrade();
+    upgrade.run_on(upgrade.old, "CREATE DOMAIN labels AS text[]").expect("a domain over an array");
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
 }

@@ -4,6 +4,7 @@ use diesel::connection::CacheSize;
 use fixture::{RECREATE_ENUM, Upgrade, write_and_read_back};
 
 use crate::support::changing::{Changing, SIZE, documents, schema};
+use crate::support::freshness::wait_until_stale;
 use crate::support::kinds::citizens;
 use crate::support::kinds::moods::{CREATE_MOODS, moods, moods_of_one, read_moods};
 use crate::support::pools::{NOTHING_WRONG, hot_pool, on_every_connection, stock_pool, upgrade};
@@ -63,6 +64,8 @@ fn a_type_that_came_after_the_pool_was_filled_is_created_anew() {
     changing.used = moods;
     assert_eq!(on_every_connection(&changing.hot, moods), NOTHING_WRONG);
     assert_eq!(on_every_connection(&changing.stock, moods), NOTHING_WRONG);
+    // As documented, a new type is known to all within the freshness bound.
+    wait_until_stale();
     changing.survives(&format!("DROP TABLE moods; DROP TYPE mood; {CREATE_MOODS}"));
 }
 

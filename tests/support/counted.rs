@@ -5,50 +5,24 @@ use std::thread;
 
 use diesel::prelude::*;
 use diesel_postgres_hot_upgrade::{Stats, stats};
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::Level;
 
+use crate::support::events::{logged, record_log};
 use crate::support::meaning::Verdict;
 use crate::support::ways::HotPool;
-
-struct Warnings(Mutex<Vec<String>>);
-
-static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
-
-impl Warnings {
-    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Log for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn && metadata.target().starts_with("diesel_postgres_hot_upgrade")
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            self.lock().push(record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
-}
 
 /// The only test that runs, until this is dropped.
 pub(crate) struct Alone {
     _guard: MutexGuard<'static, ()>,
     before: Stats,
+    warned_before: usize,
 }
 
 pub(crate) fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
     let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if log::set_logger(&WARNINGS).is_ok() {
-        log::set_max_level(LevelFilter::Warn);
-    }
-    let mut alone = Alone { _guard: guard, before: stats() };
-    alone.begin();
-    alone
+    record_log();
+    Alone { _guard: guard, before: stats(), warned_before: logged(Level::Warn, "").len() }
 }
 
 /// What was counted.
@@ -63,8 +37,8 @@ pub(crate) struct Counted {
 impl Alone {
     /// Counts from here on.
     pub(crate) fn begin(&mut self) {
-        WARNINGS.lock().clear();
         self.before = stats();
+        self.warned_before = logged(Level::Warn, "").len();
     }
 
     pub(crate) fn counted(&self) -> Counted {
@@ -73,7 +47,7 @@ impl Alone {
             loads: now.catalog_loads() - self.before.catalog_loads(),
             resets: now.resets() - self.before.resets(),
             changes: now.changes() - self.before.changes(),
-            warnings: WARNINGS.lock().clone(),
+            warnings: logged(Level::Warn, "").split_off(self.warned_before),
         }
     }
 }

@@ -6,12 +6,6 @@ use fixture::{Document, Upgrade, documents, insert, read_back};
 
 use crate::support::pools::upgrade;
 
-/// A schema with a type and a table of the same names as in the other one.
-pub(crate) const CREATE_TENANT: &str = "CREATE SCHEMA tenant;
-    CREATE TYPE tenant.document_status AS ENUM ('draft', 'published');
-    CREATE TABLE tenant.documents (id bigserial, title citext, attributes hstore,
-        status tenant.document_status, code document_code)";
-
 /// What a transaction of the fixture does: write a document, and read it back.
 pub(crate) fn work(conn: &mut PgConnection, number: u64) -> QueryResult<()> {
     let document = Document::numbered(number);

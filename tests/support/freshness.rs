@@ -1,21 +1,10 @@
 //! How long a look for new types counts as fresh.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use diesel_postgres_hot_upgrade::{Stats, stats};
+use diesel_postgres_hot_upgrade::stats;
 
-use crate::support::races::wait_until;
-
-/// Stands in for the method of that name until there is one, which then comes first.
-trait FreshnessBound {
-    fn freshness_bound(&self) -> Duration;
-}
-
-impl FreshnessBound for Stats {
-    fn freshness_bound(&self) -> Duration {
-        Duration::from_millis(1100)
-    }
-}
+use crate::support::server::wait_until;
 
 /// Returns once every look of this process is stale.
 pub(crate) fn wait_until_stale() {

@@ -7,9 +7,9 @@ use diesel::prelude::*;
 
 /// Waits for a condition of another thread or process.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        assert!(Instant::now() < deadline, "not within 60 s: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }

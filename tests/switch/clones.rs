@@ -2,11 +2,17 @@
 //! differs. The control is a stock connection, which answers wrongly without an error.
 
 use diesel::prelude::*;
+use diesel_postgres_hot_upgrade::track;
 use testbed::Cluster;
 
 use crate::support::diverging::{DATABASE, Kind, connect, copies, diverge, diverge_with, know, pooler, session};
-use crate::support::meaning::{Label, is_wrong};
+use crate::support::meaning::{Label, is_wrong, named_types};
+use crate::support::own_process::in_a_process_of_its_own;
 use crate::support::ways::Ways;
+
+named_types! {
+    Known = "known";
+}
 
 fn copies_diverge(kind: Kind) {
     let [first, second] = copies();
@@ -82,4 +88,17 @@ fn a_copy_takes_over_the_address() {
     let control = ways.stock::<Label>();
     assert!(is_wrong(&control), "{control:?}");
     assert_eq!(ways.wrong::<Label>(), [""; 0]);
+}
+
+#[test]
+fn a_type_that_is_not_tracked_is_another_one_on_a_copy() {
+    in_a_process_of_its_own(module_path!(), "a_type_that_is_not_tracked_is_another_one_on_a_copy", || {
+        track::<Known>();
+        let [first, second] = copies();
+        let pgbouncer = pooler(&first);
+        diverge(&mut [session(&first), session(&second)], Kind::Enum);
+        know(&[&first, &second]);
+        let mut ways = Ways::connect(&pgbouncer.url(DATABASE));
+        ways.visit(&pgbouncer, &first, &[&second, &first, &second]);
+    });
 }

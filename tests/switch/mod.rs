@@ -2,11 +2,14 @@
 
 mod alternating_servers;
 mod behind_pgbouncer;
-mod clone;
+mod clones;
+mod databases;
 mod every_kind_of_type;
 mod missing_extension;
 mod oid_collision;
 mod open_pool;
 mod other_database;
 mod replica;
+mod standbys;
+mod two_in_turn;
 mod users_settings;

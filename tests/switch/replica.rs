@@ -1,18 +1,18 @@
-//! Physical replicas: the same OIDs, another start time. Whichever of them answers, nothing is reset.
+//! Physical replicas: the same OIDs, another start time. If the user says that they are interchangeable, nothing is
+//! reset, whichever of them answers; it is never a change that is reported.
 
 use std::collections::HashSet;
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, HotUpgradeManager, Outcome, synchronize};
 use fixture::{RECREATE_ENUM, Through, migrate, start_time, take_in_turn, two_in_turn, write_and_read_back};
 use log::Level;
 use testbed::{Cluster, Forwarder, PgBouncer};
 
 use crate::support::documents::work;
 use crate::support::events::{Counter, logged, record_log};
-use crate::support::pools::hot_pool;
-use crate::support::server::wait_until;
+use crate::support::pools::{builder, hot_pool};
 
 /// A server and a copy of it. (A copy that is no standby: it can be written to, which nobody notices here.)
 fn replicas(database: &str) -> [Cluster; 2] {
@@ -41,12 +41,12 @@ fn use_in_turn(url: &str, conn: &mut PgConnection, rounds: std::ops::Range<u64>)
 }
 
 #[test]
-fn where_two_replicas_alternate_nothing_is_reset() {
+fn interchangeable_replicas_that_alternate_reset_nothing() {
     nothing_is_reset(Through::Hosts);
 }
 
 #[test]
-fn where_a_load_balancer_alternates_between_two_replicas_nothing_is_reset() {
+fn interchangeable_replicas_behind_a_load_balancer_reset_nothing() {
     nothing_is_reset(Through::LoadBalancer);
 }
 
@@ -55,18 +55,16 @@ fn nothing_is_reset(through: Through) {
     let pgbouncer = PgBouncer::start(two_in_turn()).expect("a pooler");
     let _between = take_in_turn(&pgbouncer, "app", replicas.each_ref(), through).expect("both replicas");
     let url = pgbouncer.url("app");
-    for replica in &replicas {
-        let mut conn = PgConnection::establish(&replica.url("app")).expect("a connection");
-        wait_until("the server's types are known", || matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
-    }
     let counter = Counter::default();
-    let mut conn = PgConnection::establish(&url).expect("a connection");
+    let manager = HotUpgradeManager::new(url.as_str()).interchangeable_replicas(true);
+    let pool = builder(1).build(manager).expect("a pool");
+    let conn = &mut *pool.get().expect("a connection");
     conn.set_instrumentation(counter.clone());
-    synchronize(&mut conn).expect("a first look");
-    use_in_turn(&url, &mut conn, 1..4);
+    synchronize(conn).expect("a first look");
+    use_in_turn(&url, conn, 1..4);
 
     let before = counter.counts();
-    let starts = use_in_turn(&url, &mut conn, 4..40);
+    let starts = use_in_turn(&url, conn, 4..40);
     let after = counter.counts();
 
     assert_eq!(starts.len(), 2, "one server answered all");
@@ -74,7 +72,7 @@ fn nothing_is_reset(through: Through) {
     assert_eq!(after.lookups, 0, "the OID cache was kept");
     let loads = replicas.iter().map(|server| server.log().expect("its log"));
     let loads: usize = loads.map(|log| log.matches("diesel-postgres-hot-upgrade: load").count()).sum();
-    assert_eq!(loads, 2, "one for each, however often they take turns");
+    assert!(loads <= 1, "one for both, however often they take turns: {loads}");
 
     // The control: one of them is not what it was.
     let mut other = replicas[1].client("app").expect("a connection");
@@ -85,7 +83,6 @@ fn nothing_is_reset(through: Through) {
     for number in 41..50 {
         assert_eq!(conn.hot_transaction(|conn| work(conn, number)), Ok(()));
     }
-    assert!(counter.counts().cached > after.cached, "the statement cache was emptied");
 }
 
 #[test]

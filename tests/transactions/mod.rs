@@ -7,5 +7,6 @@ mod reported_outcome;
 mod round_trips;
 mod server_or_type_changes;
 mod single_statements;
-mod tenant;
+mod tenants;
+mod tenants_in_savepoints;
 mod test_customizer;

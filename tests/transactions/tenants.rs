@@ -4,16 +4,18 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::result::Error;
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
 use testbed::Cluster;
 
 use crate::support::diverging::{Kind, connect};
+use crate::support::documents::{connections, fail_by_unique_key};
 use crate::support::meaning::{
     Label, Meaning, Verdict, in_transaction, is_wrong, judge, meaning, plain, verified,
 };
+use crate::support::pools::upgrade;
 
-const SET_PATH: &str = "SET LOCAL search_path = tenant, public";
+pub(super) const SET_PATH: &str = "SET LOCAL search_path = tenant, public";
 
 /// A database with a type, and with one of the same name in a tenant's schema.
 fn database(name: &str, kind: Kind) -> String {
@@ -36,15 +38,10 @@ fn held(url: &str) -> PgConnection {
 }
 
 /// What a tenant's part of a transaction does.
-fn as_tenant(conn: &mut PgConnection) -> QueryResult<Meaning> {
+pub(super) fn as_tenant(conn: &mut PgConnection) -> QueryResult<Meaning> {
     conn.batch_execute(SET_PATH)?;
     synchronize(conn)?;
     meaning::<Label>(conn)
-}
-
-/// Right, or an error that says what to do instead.
-fn is_acceptable(verdict: &Verdict) -> bool {
-    verdict.as_ref().map_or_else(|problem| problem.contains("before_probe"), |()| true)
 }
 
 type Step = (&'static str, fn(&mut PgConnection) -> Verdict);
@@ -57,7 +54,11 @@ const FOLLOWING: [Step; 3] = [
 ];
 
 /// `tenant` runs and is right; what follows on the same connection is right as well, whether it comes first or later.
-fn what_follows_is_right(name: &str, tenant: fn(&mut PgConnection) -> Verdict, is_right: fn(&Verdict) -> bool) {
+pub(super) fn what_follows_is_right(
+    name: &str,
+    tenant: fn(&mut PgConnection) -> Verdict,
+    is_right: fn(&Verdict) -> bool,
+) {
     what_follows_is_right_on(&database(name, Kind::Enum), tenant, is_right);
 }
 
@@ -147,103 +148,13 @@ fn two_tenants_and_the_session_take_turns_on_one_connection() {
     what_follows_is_right("in_turn", tenant, Result::is_ok);
 }
 
-/// What follows is asked within the outer transaction, too, under whichever path is set there.
-fn within(
-    conn: &mut PgConnection,
-    nested: impl Fn(&mut PgConnection) -> QueryResult<Verdict>,
-) -> QueryResult<Verdict> {
-    let mut verdicts = vec![judge(meaning::<Label>(conn)), nested(conn)?];
-    verdicts.push(judge(meaning::<Label>(conn)));
-    verdicts.push(judge(conn.transaction(meaning::<Label>)));
-    verdicts.push(judge(conn.hot_transaction(meaning::<Label>)));
-    Ok(verdicts.into_iter().collect())
-}
-
-/// A tenant in a savepoint, which is released or rolled back. Its error is the outer transaction's.
-fn in_a_savepoint(conn: &mut PgConnection, is_hot: bool, is_kept: bool) -> QueryResult<Verdict> {
-    let mut verdict = Ok(());
-    let result = {
-        let savepoint = |conn: &mut PgConnection| {
-            verdict = judge(Ok(as_tenant(conn)?));
-            if is_kept { Ok(()) } else { Err(Error::RollbackTransaction) }
-        };
-        if is_hot { conn.hot_transaction(savepoint) } else { conn.transaction(savepoint) }
-    };
-    match result {
-        Ok(()) | Err(Error::RollbackTransaction) => Ok(verdict),
-        Err(error) => Err(error),
-    }
-}
-
-/// The outcome of an outer transaction as a verdict.
-fn flatten(outer: QueryResult<Verdict>) -> Verdict {
-    outer.unwrap_or_else(|error| Err(format!("error: {error}")))
-}
-
-#[test]
-fn a_tenant_in_a_nested_verified_transaction_leaves_nothing_wrong() {
-    for is_kept in [true, false] {
-        let tenant: fn(&mut PgConnection) -> Verdict = if is_kept {
-            |conn| flatten(conn.hot_transaction(|conn| within(conn, |conn| in_a_savepoint(conn, true, true))))
-        } else {
-            |conn| flatten(conn.hot_transaction(|conn| within(conn, |conn| in_a_savepoint(conn, true, false))))
-        };
-        what_follows_is_right(&format!("nested_{is_kept}"), tenant, is_acceptable);
-    }
-}
-
-#[test]
-fn a_tenant_in_a_savepoint_leaves_nothing_wrong() {
-    for is_kept in [true, false] {
-        let tenant: fn(&mut PgConnection) -> Verdict = if is_kept {
-            |conn| flatten(conn.hot_transaction(|conn| within(conn, |conn| in_a_savepoint(conn, false, true))))
-        } else {
-            |conn| flatten(conn.hot_transaction(|conn| within(conn, |conn| in_a_savepoint(conn, false, false))))
-        };
-        what_follows_is_right(&format!("savepoint_{is_kept}"), tenant, is_acceptable);
-    }
-}
-
-#[test]
-fn a_tenant_in_a_plain_transaction_leaves_nothing_wrong() {
-    what_follows_is_right("plain", |conn| judge(conn.transaction(as_tenant)), is_acceptable);
-}
-
-#[test]
-fn a_tenant_in_a_savepoint_of_a_plain_transaction_leaves_nothing_wrong() {
-    for is_kept in [true, false] {
-        let tenant: fn(&mut PgConnection) -> Verdict = if is_kept {
-            |conn| flatten(conn.transaction(|conn| within(conn, |conn| in_a_savepoint(conn, false, true))))
-        } else {
-            |conn| flatten(conn.transaction(|conn| within(conn, |conn| in_a_savepoint(conn, false, false))))
-        };
-        what_follows_is_right(&format!("plain_savepoint_{is_kept}"), tenant, is_acceptable);
-    }
-}
-
-#[test]
-fn a_tenants_path_set_in_an_outer_transaction_is_followed_in_a_nested_one() {
-    let tenant = |conn: &mut PgConnection| {
-        flatten(conn.hot_transaction_with(
-            |builder| builder.before_probe(SET_PATH),
-            |conn| {
-                within(conn, |conn| {
-                    let back = conn.hot_transaction(|conn| {
-                        conn.batch_execute("SET LOCAL search_path = public")?;
-                        synchronize(conn)?;
-                        meaning::<Label>(conn)
-                    });
-                    back.map(|meaning| judge(Ok(meaning)))
-                })
-            },
-        ))
-    };
-    what_follows_is_right("outer", tenant, is_acceptable);
-}
-
 fn session_with_another_path(conn: &mut PgConnection) -> Verdict {
-    let set = conn.batch_execute("SET search_path = tenant, public").and_then(|()| synchronize(conn).map(drop));
-    let verdicts = [set.map_err(|error| error.to_string()), plain::<Label>(conn), verified::<Label>(conn)];
+    let set = conn.batch_execute("SET search_path = tenant, public").and_then(|()| synchronize(conn));
+    let set = match set {
+        Ok(Outcome::Changed(_)) => Ok(()),
+        other => Err(format!("another path: {other:?}")),
+    };
+    let verdicts = [set, plain::<Label>(conn), verified::<Label>(conn)];
     let back = conn.batch_execute("RESET search_path").and_then(|()| synchronize(conn).map(drop));
     verdicts.into_iter().chain([back.map_err(|error| error.to_string())]).collect()
 }
@@ -256,4 +167,37 @@ fn a_session_that_keeps_a_tenants_path_binds_the_tenants_types() {
 #[test]
 fn a_session_that_keeps_a_tenants_path_binds_the_tenants_row_types() {
     what_follows_is_right_on(&database("session", Kind::RowType), session_with_another_path, Result::is_ok);
+}
+
+#[test]
+fn a_violated_constraint_in_a_tenants_schema_is_not_run_again() {
+    let upgrade = upgrade();
+    upgrade
+        .run_on(upgrade.old, "CREATE SCHEMA tenant; CREATE TYPE tenant.document_status AS ENUM ('draft')")
+        .expect("a tenant");
+    let (mut hot, _) = connections(&upgrade.url());
+    let path = "SET LOCAL search_path = tenant, public";
+    for _ in 0..2 {
+        let mut attempts = 0;
+        let result = hot.hot_transaction_with(
+            |builder| builder.before_probe(path),
+            |conn| {
+                attempts += 1;
+                fail_by_unique_key(conn)
+            },
+        );
+        assert!(matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))), "{result:?}");
+        assert_eq!(attempts, 1, "before the probe");
+
+        let mut attempts = 0;
+        let result = hot.hot_transaction(|conn| {
+            attempts += 1;
+            conn.batch_execute(path)?;
+            conn.batch_execute("CREATE TYPE of_its_own AS ENUM ('a')")?;
+            synchronize(conn)?;
+            fail_by_unique_key(conn)
+        });
+        assert!(matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))), "{result:?}");
+        assert_eq!(attempts, 1, "in the closure, with DDL of its own");
+    }
 }

@@ -3,7 +3,7 @@
 use diesel::connection::SimpleConnection;
 use diesel_postgres_hot_upgrade::synchronize;
 
-use crate::same_server::comings_and_goings::database;
+use crate::comings_and_goings::database;
 use crate::support::counted::alone;
 use crate::support::diverging::connect;
 use crate::support::meaning::{Label, is_wrong, plain};

@@ -14,17 +14,6 @@ const SIZE: u32 = 3;
 const CREATE: &str = "CREATE TYPE label AS ENUM ('x')";
 const RECREATE: &str = "ALTER TYPE label RENAME TO label_old; CREATE TYPE label AS ENUM ('x')";
 
-/// Stands in for the method of that name until there is one, which then comes first.
-trait InterchangeableReplicas: Sized {
-    fn interchangeable_replicas(self, accepted: bool) -> Self;
-}
-
-impl InterchangeableReplicas for HotUpgradeManager {
-    fn interchangeable_replicas(self, _accepted: bool) -> Self {
-        self
-    }
-}
-
 #[test]
 fn a_restart_resets_each_connection_once_and_is_not_reported() {
     let mut alone = alone();

@@ -1,18 +1,12 @@
-//! What is tracked belongs to a process: a test that tracks runs itself again, in a process of its own.
+//! What is tracked belongs to a process: a test that calls `track` runs itself again, in a process of its own.
 
 use std::process::Command;
 
-use diesel::sql_types::Citext;
-use diesel_postgres_hot_upgrade::track;
-use fixture::sql_types::DocumentStatus;
+const VARIABLE: &str = "TEST_IN_A_PROCESS_OF_ITS_OWN";
 
-const VARIABLE: &str = "TESTS_TRACKED";
-
-/// Runs `run` in a process that tracks what the application binds. `module` is the caller's `module_path!()`.
-pub(crate) fn tracking(module: &str, test: &str, run: impl FnOnce()) {
+/// Calls `run` in a process that runs nothing else. `module` is the caller's `module_path!()`.
+pub(crate) fn in_a_process_of_its_own(module: &str, test: &str, run: impl FnOnce()) {
     if std::env::var_os(VARIABLE).is_some() {
-        track::<Citext>();
-        track::<DocumentStatus>();
         return run();
     }
     let (_, module) = module.split_once("::").expect("a module of a test program");
