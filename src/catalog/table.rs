@@ -146,6 +146,11 @@ impl OidTable {
         Some(added)
     }
 
+    /// Has the server told its types to anybody?
+    pub(crate) fn knows(&self, place: &Place) -> bool {
+        self.read().current.contains_key(place)
+    }
+
     /// The latest snapshot of a place, unless it is the `refuted` one; if there is none, one caller loads.
     pub(crate) fn claim(&self, place: &Place, refuted: Option<SnapshotId>) -> Claim<'_> {
         let mut loading = self.loading();

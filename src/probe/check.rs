@@ -6,6 +6,7 @@ use std::time::Duration;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool};
 
 use crate::catalog::server::{IdentifiedBy, PgStart};
@@ -128,9 +129,17 @@ pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool
     // A cast that fails would be simpler than a setting that does not exist, but anybody may have defined another one.
     format!(
         "{begin}; SELECT CASE WHEN {condition}{new_types} THEN '' \
-         ELSE pg_catalog.current_setting(\
-         'diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server') END"
+         ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END"
     )
+}
+
+const NO_SUCH_SETTING: &str =
+    "diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server";
+
+/// Did a check that traveled with `BEGIN` say no? Every language of the server's messages quotes the setting. Any
+/// other error, such as a cancelled query, says nothing of the snapshot.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, information) if information.message().contains(NO_SUCH_SETTING))
 }
 
 /// SQL that every `DateStyle` reads alike, and that is computed when the statement is planned. A double holds a time of

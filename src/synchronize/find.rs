@@ -271,26 +271,36 @@ impl Asking {
             "a probe failed on a living connection, whose caches were emptied: {}",
             printable(&error)
         ));
-        for level in [Level::Identified, Level::Unidentified] {
-            let asking = Asking { level, ..self };
-            match guarded(conn, |conn| asking.identify_and_look_up(conn, None, false)) {
-                Ok(snapshot) => {
-                    if level == Level::Unidentified {
-                        warnings::that_identity_is_refused();
-                    } else {
-                        caches::restore_statement_cache(conn);
-                    }
-                    return Ok(Found { snapshot, level, is_emptied: true });
+        // No table says who answers: an error of this is about permissions.
+        let identified = match guarded(conn, |conn| identify::identify(conn, &[], Level::Identified)) {
+            Err(error) if !is_alive(conn, &error) => return Err(error),
+            identified => identified.ok(),
+        };
+        let level = if identified.is_some() { Level::Identified } else { Level::Unidentified };
+        let replicas = notes::lasting(conn).replicas;
+        let is_known = identified.is_some_and(|known| OID_TABLE.knows(&known.server.place(replicas)));
+        let asking = Asking { level, ..self };
+        match guarded(conn, |conn| asking.identify_and_look_up(conn, None, false)) {
+            Ok(snapshot) => {
+                if level == Level::Unidentified {
+                    warnings::that_identity_is_refused();
+                } else {
+                    caches::restore_statement_cache(conn);
                 }
-                Err(error) if !is_alive(conn, &error) => return Err(error),
-                Err(error) => {
-                    log::note(format_args!("the server does not answer this probe: {}", printable(&error)))
-                }
+                Ok(Found { snapshot, level, is_emptied: true })
+            }
+            Err(error) if !is_alive(conn, &error) => Err(error),
+            Err(error) if is_known => {
+                // The server has told its types before. This was a timeout, for example: the next checkout asks again.
+                log::note(format_args!("a probe was interrupted: {}", printable(&error)));
+                Ok(Found { snapshot: None, level: Level::Mute, is_emptied: true })
+            }
+            Err(_) => {
+                warnings::that_catalog_is_refused(&error);
+                notes::set_refused(conn);
+                Ok(Found { snapshot: None, level: Level::Mute, is_emptied: true })
             }
         }
-        warnings::that_catalog_is_refused(&error);
-        notes::set_refused(conn);
-        Ok(Found { snapshot: None, level: Level::Mute, is_emptied: true })
     }
 }
 

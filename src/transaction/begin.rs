@@ -13,7 +13,7 @@ use crate::catalog::table::OID_TABLE;
 use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{is_broken, mark, roll_back};
-use crate::probe::check::begin_and_check_text;
+use crate::probe::check::{begin_and_check_text, is_refusal};
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{NewTypes, Start, filled_from, moved_to_latest, synchronize, synchronize_from};
 
@@ -126,7 +126,10 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
         }
         Err(error) if is_broken(conn) => Err(error),
         // The server aborted the transaction, of which Diesel doesn't know.
-        Err(_) => roll_back(conn).map(|()| Checked::Not(Start::Refused { looked: look.is_some() })),
+        Err(error) => {
+            let start = if is_refusal(&error) { Start::Refused { looked: look.is_some() } } else { Start::Check };
+            roll_back(conn).map(|()| Checked::Not(start))
+        }
     }
 }
 
