@@ -18,9 +18,9 @@ impl Looks {
 
 impl Instrumentation for Looks {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if matches!(event, InstrumentationEvent::StartQuery { query, .. } if query.to_string().contains("check and look"))
-        {
-            self.0.fetch_add(1, Ordering::SeqCst);
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            let is_look = query.to_string().contains("check and look");
+            self.0.fetch_add(usize::from(is_look), Ordering::SeqCst);
         }
     }
 }
