@@ -93,10 +93,8 @@ fn a_query_heals_a_connection_after_a_tenants_transaction() {
     }
     let mut conn = PgConnection::establish(&upgrade.url()).expect("a connection");
     let path = "SET LOCAL search_path = tenant, public";
-    let as_tenant = conn.hot_transaction_with(
-        |builder| builder.before_probe(path),
-        |conn| count_titled(conn, "no such title"),
-    );
+    let as_tenant = conn
+        .hot_transaction_with(|builder| builder.before_probe(path), |conn| count_titled(conn, "no such title"));
     assert_eq!(as_tenant, Ok(0));
     assert_eq!(count_titled(&mut conn, "no such title"), Ok(0));
     upgrade.switch_to(upgrade.new).expect("a switch");
