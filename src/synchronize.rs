@@ -93,7 +93,8 @@ pub enum Outcome {
 /// # }
 /// ```
 pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
-    synchronize_from(conn, if is_in_transaction(conn) { Start::Inside } else { Start::Check })
+    let start = if is_in_transaction(conn) { Start::Inside } else { Start::Check };
+    synchronize_from(conn, start)
 }
 
 pub(crate) fn synchronize_from(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
