@@ -142,12 +142,17 @@ fn begin_and_synchronize(conn: &mut PgConnection, sql: &str, start: Start) -> Qu
     synchronized
 }
 
-/// Marks the transaction, so that its end, and who begins savepoints in it, is known.
+/// Marks the transaction, so that its end, and who begins savepoints in it, is known. If it fails, no transaction is
+/// open.
 fn send_begin(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
-    AnsiTransactionManager::begin_transaction_sql(
-        conn,
-        &format!("/* diesel-postgres-hot-upgrade: begin */ {sql}"),
-    )?;
+    let sql = format!("/* diesel-postgres-hot-upgrade: begin */ {sql}");
+    if let Err(error) = AnsiTransactionManager::begin_transaction_sql(conn, &sql) {
+        if !is_broken(conn) {
+            // The server aborted the transaction, of which Diesel doesn't know.
+            roll_back(conn)?;
+        }
+        return Err(error);
+    }
     mark(conn);
     notes::change_lasting(conn, |lasting| lasting.own_depth = 0);
     Ok(())
