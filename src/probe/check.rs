@@ -136,8 +136,8 @@ pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool
 const NO_SUCH_SETTING: &str =
     "diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server";
 
-/// Did a check that traveled with `BEGIN` say no? Every language of the server's messages quotes the setting. Any
-/// other error, such as a cancelled query, says nothing of the snapshot.
+/// Did a check that traveled with `BEGIN` say no? The server's message quotes the setting, in every language. Any other
+/// error, such as a cancelled query, says nothing of the snapshot.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::DatabaseError(_, information) if information.message().contains(NO_SUCH_SETTING))
 }

@@ -291,7 +291,7 @@ impl Asking {
             }
             Err(error) if !is_alive(conn, &error) => Err(error),
             Err(error) if is_known => {
-                // The server has told its types before. This was a timeout, for example: the next checkout asks again.
+                // The server has told its types before: this was a timeout, for example. It is asked again.
                 log::note(format_args!("a probe was interrupted: {}", printable(&error)));
                 Ok(Found { snapshot: None, level: Level::Mute, is_emptied: true })
             }
