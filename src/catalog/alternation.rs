@@ -18,9 +18,9 @@ const MAX_MOVES: usize = 64;
 
 /// The moves of connections from one server to another in the last minute.
 ///
-/// If two servers take turns, a plain statement may be answered by the one, and Diesel may look a type up there, while
-/// every check is answered by the other. So nothing that a connection looked up by itself can be trusted. A switch and its
-/// undoing are no turns yet: after the next move they are.
+/// If two servers take turns, one may answer a plain statement, for which Diesel looks a type up there, while the other
+/// one answers every check. So nothing that a connection looked up itself can be trusted. A switch and its undoing are
+/// no turns yet: the next move makes them so.
 #[derive(Debug, Default)]
 pub(crate) struct Alternation {
     moves: Mutex<Vec<Move>>,

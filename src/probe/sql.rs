@@ -71,8 +71,8 @@ pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), 
 /// A transaction's id, in 32 bits, below which every transaction had ended.
 pub(crate) const OLDEST_OPEN: &str = "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())";
 
-/// Did somebody create or change a type, a relation, a column or a function since that transaction? Prepared statements
-/// can be out of date then. What is temporary does not count: no other session can have used it.
+/// Was a type, a relation, a column or a function created or changed since that transaction? Prepared statements can be
+/// out of date then. What is temporary does not count: no other session can have used it.
 pub(crate) fn catalog_changed_since(transaction: u32) -> String {
     let is_recent = |row: &str| {
         format!(
