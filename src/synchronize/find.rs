@@ -36,7 +36,9 @@ pub(crate) enum Start {
     /// The connection is new, and most likely on the server that the pool's last one was filled from. (Not on that of
     /// any other connection: another database, or another search path, can look the same and change later.)
     New(Option<SnapshotId>),
-    /// A statement failed: look for new types in any case.
+    /// The user asks inside a transaction, which may have created types: look for new types in any case.
+    Inside,
+    /// A statement failed: look for new types in any case, and ask whether statements are out of date.
     Failed,
     /// Servers take turns, so what Diesel looked up itself may be of the other server: empty the caches in any case.
     Distrust,
@@ -99,6 +101,7 @@ pub(super) struct Asking {
     /// This crate notices the end of the innermost transaction or savepoint.
     pub(super) is_end_noticed: bool,
     pub(super) always_looks: bool,
+    pub(super) asks_for_changes: bool,
 }
 
 impl Asking {
@@ -160,7 +163,7 @@ impl Asking {
             NewTypes::Found => return Ok(Holds::NoOrIncomplete),
             NewTypes::Unknown(permit) => permit,
         };
-        let asks_for_changes = self.always_looks && snapshot.database.may_ask_for_changes();
+        let asks_for_changes = self.asks_for_changes && snapshot.database.may_ask_for_changes();
         let mark = asks_for_changes.then(|| notes::mark(conn));
         match check_and_look(conn, snapshot, self.in_transaction, mark)? {
             Looked::NothingNew { took, is_public, staleness } => {

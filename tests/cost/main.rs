@@ -1,5 +1,5 @@
-//! What changes cost, and what they leave behind. The counters, the observers and the memory of this crate belong to the
-//! process, so these tests take turns in a program of their own.
+//! What changes cost, and what they leave behind. The counters, the observers and the memory of this crate belong to
+//! the process, so these tests take turns in a program of their own.
 
 mod catalog_loads;
 mod comings_and_goings;
