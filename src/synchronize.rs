@@ -59,8 +59,8 @@ pub enum Outcome {
 /// | types were created or re-created | 3 to 5 |
 /// | a new connection | 3, or 2 if a customizer fills it and it is not the first of its pool |
 ///
-/// Inside a transaction, each of these runs in a savepoint, which costs two more. Preparing a statement is one more
-/// round trip, as for any query of Diesel's.
+/// Inside a transaction, it always looks for new types, which the transaction may have created, and runs in a
+/// savepoint: 4 if nothing changed. Preparing a statement is one more round trip, as for any query of Diesel's.
 ///
 /// Nothing, and always [`Outcome::Unchanged`], if `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 ///
@@ -71,7 +71,8 @@ pub enum Outcome {
 /// - A [`QueryBuilderError`](Error::QueryBuilderError) that names
 ///   [`before_probe`](crate::HotTransactionBuilder::before_probe), if the search path is another one inside a
 ///   transaction or savepoint that this crate did not begin: Diesel does not say when it ends, so types of that path
-///   would outlive it.
+///   would outlive it. For the same reason, one that names [`hot_transaction`](crate::HotUpgradeExt::hot_transaction),
+///   if that transaction itself changed types.
 ///
 /// A server that refuses to identify itself, or to show its types, is *not* an error. A warning is logged once. The
 /// first is told from other servers by its types alone; for the second, the caches are emptied at every call.

@@ -61,8 +61,8 @@ impl Alternation {
         self.note(identity, identity);
     }
 
-    /// Does this server take turns with another one, so that a connection whose caches were emptied then may know types of
-    /// the other one?
+    /// Does this server take turns with another one, so that a connection whose caches were emptied then may know types
+    /// of the other one?
     pub(crate) fn concerns(&self, identity: &Identity, emptied: Option<Instant>) -> bool {
         if !self.was_used.load(Ordering::Relaxed) {
             return false;

@@ -67,8 +67,8 @@ pub(crate) fn constant(text: &str) -> String {
     format!("pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), 'UTF8')")
 }
 
-/// Says which types there are, by their OIDs, and in which schemas. A type that moves to another schema of the search path
-/// is shown as before.
+/// Says which types there are, by their OIDs, and in which schemas. A type that moves to another schema of the search
+/// path is shown as before.
 pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), \
      pg_catalog.sum(t.oid::pg_catalog.int8), \
      pg_catalog.sum(pg_catalog.hashtext(pg_catalog.concat(t.oid, ' ', t.typnamespace))::pg_catalog.int8))";

@@ -74,8 +74,8 @@ impl<'a> HotTransactionBuilder<'a> {
     /// snapshot.
     ///
     /// It is sent with a plain `BEGIN`, and the check follows in a savepoint: three round trips more than without. If
-    /// it sets another search path than the session's, five more, and four at the next checkout: what was filled for
-    /// the transaction ends with it. The SQL runs again if the transaction does.
+    /// it sets another search path than the session's, what was filled for the transaction ends with it: the next
+    /// checkout costs one more. The SQL runs again if the transaction does.
     ///
     /// # Example
     ///

@@ -76,11 +76,12 @@ pub trait HotUpgradeExt {
     /// The check compares the search path. If tenants use `SET LOCAL search_path`, set it [before the
     /// check](HotTransactionBuilder::before_probe), or set it in the closure and call
     /// [`synchronize`](crate::synchronize) after it. What was filled for such a transaction ends with it, and the
-    /// statement cache is off in it. It costs 5 or 6 round trips more, and the checkout after it 4. Types that are
-    /// named with their schema (`#[diesel(postgres_type(name = "…", schema = "…"))]`), or a pool for each tenant, are
-    /// cheaper.
+    /// statement cache is off in it. That costs 3 round trips more, 5 more in the closure, and 1 more at the next
+    /// checkout. Types that are named with their schema (`#[diesel(postgres_type(name = "…", schema = "…"))]`), or a
+    /// pool for each tenant, are cheaper.
     ///
-    /// Call [`synchronize`](crate::synchronize) also after migrations on a connection that you hold.
+    /// Call [`synchronize`](crate::synchronize) also after migrations on a connection that you hold. If it is called in
+    /// the transaction that changes types, that transaction has to be a verified one.
     ///
     /// # Example
     ///
