@@ -76,7 +76,7 @@ pub enum Outcome {
 ///   if that transaction itself changed types.
 ///
 /// A server that refuses to identify itself, or to show its types, is *not* an error. A warning is logged once. The
-/// first is told from other servers by its types alone; for the second, the caches are emptied at every call.
+/// first is distinguished by its types alone; for the second, the caches are emptied at every call.
 ///
 /// # What is compared
 ///

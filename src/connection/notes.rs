@@ -97,7 +97,7 @@ pub(crate) fn change_lasting(conn: &mut PgConnection, change: impl FnOnce(&mut L
     set_lasting(conn, lasting);
 }
 
-/// After a server has refused to tell its types, it is asked for them again after this time.
+/// A server that refused to show its types is asked again after this time.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// Did the server refuse to show its types a moment ago? Then nothing is kept.
