@@ -1,7 +1,7 @@
 //! The type `hstore`, with Rust's maps as its values and its operators as methods. Needs the cargo feature `hstore`.
 //!
-//! `hstore` comes with an extension, so its OID is another one on another server: it is among the types that this crate
-//! keeps right. Diesel itself does not know it.
+//! `hstore` comes with an extension, so its OID differs from server to server: it is among the types that this crate
+//! protects. Diesel itself does not have it.
 //!
 //! ```no_run
 //! use std::collections::HashMap;
@@ -74,7 +74,7 @@
 //!
 //! To keep a plain map in a struct that is written: with `#[diesel(serialize_as = HstoreMap)]` on the field such a
 //! struct can be inserted by value, not by reference; and with `#[diesel(treat_none_as_default_value = false)]` an
-//! `Option` of a map can be inserted, where `None` is NULL then and not the column's default.
+//! `Option` of a map can be inserted: `None` is NULL then, not the column's default.
 //!
 //! # Errors
 //!
@@ -85,12 +85,12 @@
 //!   ([`DeserializationError`](diesel::result::Error::DeserializationError)): cut off, too long, a negative length, a
 //!   NULL key, the same key twice, or not UTF-8. It is never a panic, and no memory is reserved for what a corrupt
 //!   value only claims to hold.
-//! - Where the extension is not installed, a query fails with an error that names the type.
+//! - If the extension is not installed, a query fails with an error that names the type.
 //!
 //! # With the `diesel` command
 //!
-//! `diesel print-schema` writes an `Hstore` of its own into `schema.rs`, which these maps know nothing of. Tell it in
-//! `diesel.toml` to take this one:
+//! `diesel print-schema` writes another type `Hstore` into `schema.rs`, which these maps do not fit. This `diesel.toml`
+//! makes it use the type of this crate:
 //!
 //! ```toml
 //! [print_schema]

@@ -32,50 +32,68 @@ pub(crate) use crate::synchronize::find::{NewTypes, Start};
 /// What [`synchronize`] found, and did.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The server and its types are those that the connection's caches were filled from. At most, types that are new
-    /// were added.
+    /// The server and its types are those that the connection's caches were filled from. At most, new types were added.
     Unchanged,
-    /// It was not known what the connection's caches were filled from, as on a new connection: they were emptied, and
-    /// filled with the OIDs of the server that answered, or left empty if it did not tell them.
+    /// It was unknown what the caches were filled from, as on a new connection. They were emptied, and filled with the
+    /// OIDs of the server that answered. They stay empty if the server refuses to show its types.
     Primed,
-    /// The server, its types, or the schemas in which their names are looked up are others than before: the
-    /// connection's caches were emptied, and filled with the OIDs of the server that answered.
+    /// The server, its types, or the search path changed. The caches were emptied, and filled with the OIDs of the
+    /// server that answered.
     Changed(Arc<Change>),
 }
 
-/// Makes a connection's caches agree with the server that answers it now.
+/// Makes a connection's caches agree with the server that answers now.
 ///
-/// [`HotUpgradeManager`](crate::HotUpgradeManager) does this at every checkout and
+/// [`HotUpgradeManager`](crate::HotUpgradeManager) does this at every checkout, and
 /// [`HotUpgradeCustomizer`](crate::HotUpgradeCustomizer) for every new connection. Call it yourself on a connection
-/// that is in no pool, on one that is held for long, after running migrations on a checked-out connection, and after
-/// setting another `search_path`.
+/// that is in no pool, on a connection that is held for long, and after running migrations on a checked-out connection.
+/// After `SET LOCAL search_path`, call it inside the closure of a verified transaction.
 ///
 /// # Cost
 ///
-/// One round trip where nothing changed. Two or three where a table or a type was created since somebody last asked, as
-/// long as transactions are open that were open then, and once a minute for the process, unless every type that was named
-/// to [`track`](crate::track) is there. Three for a new connection, two for those that a customizer fills after its first.
-/// After a change four, or five where a type was created, of which one reads the catalog for the first connection of the
-/// process. Inside a transaction each of them is wrapped in a savepoint, which costs two more. Preparing a statement is a
-/// round trip of its own, as for any query of Diesel's.
+/// | | round trips |
+/// |---|---|
+/// | nothing changed | 1, also if it looks for new types, once a second for each process and database |
+/// | another server | 4; the first connection of the process reads its catalog |
+/// | another server that was looked at for new types more than a second ago | 5 |
+/// | a type was re-created on the same server | 4 for the first connection of the process, 2 for each other one |
+/// | a type was added on the same server | 5 for the first connection of the process, 1 for the others, as always |
+/// | a new connection | 3, or 2 if a customizer fills it and it is not the first of its pool |
 ///
-/// Nothing, and always [`Outcome::Unchanged`], where `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
+/// Inside a transaction, it always looks for new types, which the transaction may have created, and runs in a
+/// savepoint: 4 if nothing changed. Preparing a statement is one more round trip, as for any query of Diesel's.
+///
+/// Nothing, and always [`Outcome::Unchanged`], if `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 ///
 /// # Errors
 ///
-/// What the server or the network answered to the probe, where the connection can't be used: the caller should drop
-/// it, as a pool does. A transaction that is open stays usable. Where the server refuses to tell who it is, this is
-/// *not* an error: the caches are emptied at every call instead, and a warning is logged once.
+/// - The error of the server or the network, if the connection can't be used. Drop it, as a pool does. A transaction
+///   that is open stays usable.
+/// - A [`QueryBuilderError`](Error::QueryBuilderError) that names
+///   [`before_probe`](crate::HotTransactionBuilder::before_probe), if the search path is another one inside a
+///   transaction or savepoint that this crate did not begin: Diesel does not say when it ends, so types of that path
+///   would outlive it. For the same reason, one that names [`hot_transaction`](crate::HotUpgradeExt::hot_transaction),
+///   if that transaction itself changed types.
+///
+/// A server that refuses to identify itself, or to show its types, is *not* an error. A warning is logged once. The
+/// first is distinguished by its types alone; for the second, the caches are emptied at every call.
 ///
 /// # What is compared
 ///
-/// Base types, domains, enums, ranges, multiranges and stand-alone composites of the database. Not the row types of
-/// tables, temporary types, base types with an `ELEMENT`, nor, before PostgreSQL 14, domains over arrays: Diesel finds
-/// these by itself, and they are forgotten when anything else changes, but not when they alone are re-created. Where a type moves from
-/// one schema of the search path to another and keeps its name, its old schema-qualified name is still known.
+/// The server: when it started, whether it is in recovery, the file of `pg_type` (which names the database by its OID),
+/// and the version. A restart, a promotion and a clone are other servers. Then the search path, and the names of the
+/// watched types by their OIDs: base types, domains, enums, ranges, multiranges and stand-alone composites of the
+/// database.
 ///
-/// Diesel must know of an open transaction: one that was begun with a raw `BEGIN` in `batch_execute` gets no savepoint,
-/// and a failing probe aborts it.
+/// Not watched are row types of tables, temporary types, base types with an `ELEMENT`, and, before PostgreSQL 14,
+/// domains over arrays. Diesel looks these up itself. Another server resets them too, but their re-creation alone goes
+/// unnoticed.
+///
+/// A new type is noticed within the [freshness bound](crate::Stats::freshness_bound), usually one second. A type that
+/// is created, used, moved and used again within that time can be wrong.
+///
+/// Diesel must know of an open transaction: if it was begun with a raw `BEGIN` in `batch_execute`, there is no
+/// savepoint, and a failing check aborts it.
 ///
 /// # Example
 ///
@@ -105,7 +123,7 @@ pub(crate) fn synchronize_from(conn: &mut PgConnection, start: Start) -> QueryRe
     match &outcome {
         Ok(_) if !is_in_transaction(conn) && notes::snapshot(conn).is_some() => notes::set_verified(conn),
         Ok(Outcome::Unchanged) => {}
-        // Inside a transaction, the caches may be right for it alone.
+        // Inside a transaction, the caches may be correct for it alone.
         Ok(_) => notes::forget_verified(conn),
         Err(_) => {
             notes::forget_verified(conn);
@@ -122,8 +140,8 @@ pub(crate) fn filled_from(conn: &mut PgConnection) -> Option<Arc<Snapshot>> {
     (snapshot.scope != Scope::Transaction || is_in_transaction(conn)).then_some(snapshot)
 }
 
-/// The snapshot that the connection is filled from after it has moved to the latest one of its server, if it can without
-/// a round trip. `None` if somebody has to ask.
+/// The snapshot that the connection is filled from after it has moved to the latest one of its server, if it can
+/// without a round trip. `None` if the server has to be asked.
 pub(crate) fn moved_to_latest(conn: &mut PgConnection) -> Option<Arc<Snapshot>> {
     let known = filled_from(conn)?;
     match OID_TABLE.current(&known) {
@@ -247,7 +265,7 @@ fn note_move(from: &Snapshot, to: &Snapshot) {
     }
 }
 
-/// Diesel tells nobody when a transaction or a savepoint ends, so what was filled for it would outlive it.
+/// Diesel gives no notice when a transaction or a savepoint ends, so what was filled for it would outlive it.
 const OTHER_SEARCH_PATH: &str = "synchronize found another search_path inside a transaction or savepoint that \
      diesel-postgres-hot-upgrade did not begin, so it can't tell when that path ends: use hot_transaction_with and \
      before_probe(\"SET LOCAL search_path = …\"), or set the path before the transaction begins";

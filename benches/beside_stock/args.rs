@@ -11,7 +11,7 @@ Examples:
   # Every row, on servers that are fetched and started for it: ten minutes
   cargo bench --bench beside_stock
 
-  # The same, and write the README's section on performance from it
+  # The same, and write the tables of docs/performance.md from it
   cargo bench --bench beside_stock -- --readme
 
   # Does every row still run? Less than a minute; the figures say little
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     /// Leave PgBouncer out of the way
     #[arg(long)]
     pub(crate) direct: bool,
-    /// Write the README's section on performance from this run
+    /// Write the tables of docs/performance.md from this run
     #[arg(long, conflicts_with_all = ["only", "network", "quick", "direct"])]
     pub(crate) readme: bool,
     /// Measure the memory of this process on connections to these databases, and nothing else

@@ -61,7 +61,7 @@ fn perform(options: &Options) -> Result<(), AnyError> {
     }
     // Not after the run that they are to report.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a workspace");
-    let readme = options.readme.then(|| Readme::open(&root.join("README.md"))).transpose()?;
+    let readme = options.readme.then(|| Readme::open(&root.join("docs/performance.md"))).transpose()?;
     let folder = root.join("target/performance");
     fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
 

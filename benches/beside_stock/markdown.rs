@@ -1,4 +1,4 @@
-//! The report as Markdown, and the README's section.
+//! The report as Markdown, and the section of docs/performance.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::shared::AnyError;
 const BEGIN: &str = "<!-- performance: begin -->";
 const END: &str = "<!-- performance: end -->";
 
-/// As the README's lines are.
+/// As the lines of the documentation are.
 const WIDTH: usize = 120;
 
 pub(crate) fn render(report: &Report) -> String {
@@ -43,7 +43,7 @@ fn item(sentence: &str) -> String {
     text + "\n"
 }
 
-/// The README, found to have a place for the section.
+/// The file with the tables, found to have a place for them.
 pub(crate) struct Readme {
     path: PathBuf,
     before: String,

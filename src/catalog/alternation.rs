@@ -15,9 +15,9 @@ const MAX_MOVES: usize = 64;
 
 /// The moves of connections from one server to another in the last minute.
 ///
-/// If two servers take turns, a plain statement may be answered by the one, and Diesel may look a type up there, while
-/// every check is answered by the other. So nothing that a connection looked up by itself can be trusted. After a switch
-/// and its undoing, that concerns connections that were there before; after one more move, all of them.
+/// If two servers take turns, one may answer a plain statement, for which Diesel looks a type up there, while the other
+/// one answers every check. So nothing that a connection looked up itself can be trusted. After a switch and its
+/// undoing, that concerns connections whose caches were filled before; after one more move, all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Alternation {
     moves: Mutex<Vec<Move>>,
@@ -61,8 +61,8 @@ impl Alternation {
         self.note(identity, identity);
     }
 
-    /// Does this server take turns with another one, so that a connection whose caches were emptied then may know types of
-    /// the other one?
+    /// Does this server take turns with another one, so that a connection whose caches were emptied then may know types
+    /// of the other one?
     pub(crate) fn concerns(&self, identity: &Identity, emptied: Option<Instant>) -> bool {
         if !self.was_used.load(Ordering::Relaxed) {
             return false;

@@ -56,7 +56,7 @@ impl Known {
 /// Is it known which types there are?
 #[derive(Debug)]
 pub(crate) enum Freshness {
-    /// Somebody looked a moment ago.
+    /// The last look was a moment ago.
     Fresh,
     /// The caller looks.
     Look(LookPermit),
@@ -160,13 +160,13 @@ impl Database {
         self.lock().catalog_rests_until.is_none_or(|until| until <= clock::now())
     }
 
-    /// The catalog had not changed, and it took the server that long to say so. On a large one it is then not asked for a
-    /// while, so that an application whose statements fail all the time does not keep the server busy.
+    /// The catalog had not changed, and it took the server that long to say so. On a large one it is then not asked for
+    /// a while, so that an application whose statements fail all the time does not keep the server busy.
     pub(crate) fn has_not_changed(&self, took: Duration) {
         self.lock().catalog_rests_until = (took > SLOW_LOOK).then(|| clock::now() + took * SLOW_LOOK_FACTOR);
     }
 
-    /// A look that nobody waits for.
+    /// A look that no other connection waits for.
     pub(crate) fn unannounced_look(self: &Arc<Self>) -> LookPermit {
         self.permit(false)
     }

@@ -6,11 +6,11 @@ use std::str::FromStr;
 use diesel::QueryResult;
 use diesel::result::Error;
 
-/// The identity of a PostgreSQL server, as one connection sees it: which cluster, which version, which database,
-/// and the schemas in which that connection looks up type names.
+/// A PostgreSQL server as one connection sees it: which cluster, which version, which database, and the schemas in
+/// which that connection looks up type names.
 ///
-/// It is what the server itself answers to a query. What a pooler says in the handshake is not used:
-/// PgBouncer answers new clients from a cached welcome message, which can name a server that is gone.
+/// It is what the server itself answers to a query. The handshake is not used: PgBouncer answers new clients from a
+/// cached welcome message, which can name a server that is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Server {
     system_identifier: Option<i64>,
@@ -28,7 +28,7 @@ pub(crate) type PgStart = i64;
 /// What decides how a name is looked up and how it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SearchPath {
-    /// Without a session's temporary schema: it is another one in each session.
+    /// Without a session's temporary schema, which differs in each session.
     schemas: Vec<String>,
     quotes_all_identifiers: bool,
     /// The setting, which a check compares.
@@ -64,7 +64,7 @@ pub(crate) struct Identity {
     version: Version,
 }
 
-/// What tells one server from another.
+/// What a server is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum IdentifiedBy {
     /// The default. A promotion without a restart keeps the start time, so that alone is not enough.
@@ -159,8 +159,8 @@ impl Server {
         &self.path.schemas
     }
 
-    /// Is this the same cluster (or a copy or a replica of it), major version and database name? A restart is no other
-    /// server in this sense.
+    /// Is this the same cluster (or a copy or a replica of it), major version and database name? Then it is not
+    /// reported as another server, although a restart, a promotion and a clone have another [`Identity`].
     pub(crate) fn is_same_for_a_reader(&self, other: &Server) -> bool {
         self.system_identifier == other.system_identifier
             && self.version / 10_000 == other.version / 10_000

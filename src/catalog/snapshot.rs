@@ -53,10 +53,10 @@ pub(crate) struct Content {
     pub(crate) oids: Vec<u32>,
     /// What the server shows of them while the snapshot holds.
     pub(crate) shown: String,
-    /// SQL that is true where the snapshot holds. Written by who first asks.
+    /// SQL that is true while the snapshot holds. Written by who first asks.
     pub(crate) condition: OnceLock<String>,
-    /// Every tracked type exists. New types then need no watching: one that hides a tracked type changes how that one
-    /// is shown.
+    /// True if every tracked type exists. New types then need no watching: a new type that hides a tracked type changes
+    /// how the tracked type is shown.
     pub(crate) has_all_tracked: bool,
 }
 
@@ -101,8 +101,8 @@ impl Content {
 }
 
 impl Snapshot {
-    /// Is it not certain that a check that says yes was answered by the same server and session? Then what Diesel looked
-    /// up by itself is kept until the next check only.
+    /// Is it not certain that a check that says yes was answered by the same server and session? Then what Diesel
+    /// looked up by itself is kept until the next check only.
     pub(crate) fn is_uncertain(&self) -> bool {
         self.place.identity.by == IdentifiedBy::TypesAlone || self.scope == Scope::Session
     }
@@ -111,7 +111,7 @@ impl Snapshot {
         &self.content.view.types
     }
 
-    /// Does it hold where a server shows its OIDs like that?
+    /// Does it hold at that place, if the server shows its OIDs like that?
     pub(crate) fn holds(&self, place: &Place, shown: &str) -> bool {
         self.place == *place && self.content.shown == shown
     }

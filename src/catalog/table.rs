@@ -79,7 +79,7 @@ pub(crate) enum Current {
 /// Who loads the catalog of a place.
 #[derive(Debug)]
 pub(crate) enum Claim<'a> {
-    /// Nobody needs to: this is what the table has. It may be out of date.
+    /// Not needed: this is what the table has. It may be out of date.
     Known(Arc<Snapshot>),
     /// The caller. Others wait until the permit is dropped.
     Load(LoadPermit<'a>),
@@ -89,12 +89,12 @@ pub(crate) enum Claim<'a> {
 
 #[derive(Debug)]
 pub(crate) struct LoadPermit<'a> {
-    /// `None`: nobody waits for this load.
+    /// `None`: no other connection waits for this load.
     announced: Option<(&'a OidTable, Place)>,
 }
 
 impl LoadPermit<'_> {
-    /// For a load that nobody waits for.
+    /// For a load that no other connection waits for.
     pub(crate) const UNANNOUNCED: LoadPermit<'static> = LoadPermit { announced: None };
 }
 
@@ -146,7 +146,7 @@ impl OidTable {
         Some(added)
     }
 
-    /// Has the server told its types to anybody?
+    /// Were the types of this place ever loaded?
     pub(crate) fn knows(&self, place: &Place) -> bool {
         self.read().current.contains_key(place)
     }

@@ -8,23 +8,21 @@ use diesel::sql_types::HasSqlType;
 use crate::catalog::table::OID_TABLE;
 use crate::catalog::tracked::{self, Key};
 
-/// Watches the SQL type `ST`. **The first call stops watching every type that is not named**; without any, every
+/// Watches the SQL type `ST`. **The first call stops watching every type that is not named.** Without any call, every
 /// user-defined type of the database is watched.
 ///
-/// It is meant for databases with thousands of types, since a probe compares all that are watched, at 0.5 to 1 µs each on
-/// the server. It also makes each checkout's probe cheaper: while all that was named exists, nothing has to look for new
-/// types, and creating tables and types costs nobody a second round trip. There is no such saving while a named type is
+/// Call it in databases with thousands of types: a check compares all that are watched, at 0.5 to 1 µs each on the
+/// server. While everything that was named exists, nothing looks for new types. That saving is lost if a named type is
 /// missing, or is named with a schema that is in the search path.
 ///
-/// Call it once for each extension type, enum, domain and composite that the application binds, before the pool is built.
-/// What Diesel will ask the server for is had from the type itself: for an array, or a nullable type, it is that of its
-/// element, and a built-in type has nothing to watch.
+/// Call it once for each extension type, enum, domain and composite that the application binds, before the pool is
+/// built. An array or a nullable type counts as its element, and a built-in type needs no watching.
 ///
-/// A change of the *server* resets everything, whether it was named or not. A type that was not named loses two things:
-/// it is looked up by each connection for itself, and if it is created anew on the same server, connections that are
-/// open do not notice, as with stock Diesel.
+/// A change of the *server* resets everything, whether it was named or not. For a type that was not named, each
+/// connection asks the server itself, and if the type is re-created on the same server, open connections do not notice,
+/// as with stock Diesel.
 ///
-/// No round trip. A call after connections were opened makes each of them ask anew at its next checkout.
+/// No round trip. After a call, each connection that is open is filled again at its next checkout.
 ///
 /// # Example
 ///

@@ -17,7 +17,7 @@ pub(crate) struct PgType {
     quoted_name: Option<Box<str>>,
 }
 
-/// The names of a type as the server tells them.
+/// The names of a type, from the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     pub(crate) schema: String,
@@ -116,8 +116,8 @@ impl View {
         shown
     }
 
-    /// With the arrays' OIDs where nothing but the types tells two servers apart: another one could have the same type
-    /// under the same OID, and its array under another one.
+    /// With the arrays' OIDs if servers are told apart by their types alone: the same type may have the same OID on
+    /// another server, and its array another one.
     pub(crate) fn oids(&self, with_arrays: bool) -> Vec<u32> {
         let oids = self.types.iter().map(|ty| ty.oid);
         let arrays = self.types.iter().map(|ty| ty.array_oid).filter(|oid| with_arrays && *oid != 0);

@@ -1,4 +1,5 @@
-//! What a connection remembers of a server: the OIDs of types, by name, and the statements that were prepared with them.
+//! What a connection remembers of a server: the OIDs of types, by name, and the statements that were prepared with
+//! them.
 
 use std::borrow::Cow;
 
@@ -104,8 +105,8 @@ pub(crate) fn fill(conn: &mut PgConnection, snapshot: &Snapshot) {
     notes::set_snapshot(conn, snapshot.id);
 }
 
-/// Is something in the OID cache that was right by the old snapshot, or that Diesel looked up by itself, and that is
-/// wrong by the new one of the same server? Prepared statements hold the same OIDs.
+/// Does the OID cache have something that was correct by the old snapshot, or that Diesel looked up itself, and that is
+/// wrong by the new snapshot of the same server? Prepared statements hold the same OIDs.
 pub(crate) fn conflict(conn: &mut PgConnection, old: &Snapshot, new: &Snapshot) -> bool {
     let cache = conn.get_metadata_cache();
     let is_stored_otherwise = new.content.view.iter().any(|(ty, is_visible)| {

@@ -97,22 +97,22 @@ pub(crate) fn change_lasting(conn: &mut PgConnection, change: impl FnOnce(&mut L
     set_lasting(conn, lasting);
 }
 
-/// After a server has refused to tell its types, it is asked for them again after this time.
+/// A server that refused to show its types is asked again after this time.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
-/// Has the server just refused to tell its types? Then nothing is kept.
+/// Did the server refuse to show its types a moment ago? Then nothing is kept.
 pub(crate) fn is_refused(conn: &mut PgConnection) -> bool {
     since(conn, "refused").is_some_and(|elapsed| elapsed < REFUSED_FOR)
 }
 
-/// Notes that the server tells its types.
+/// Notes that the server shows its types.
 pub(crate) fn clear_refused(conn: &mut PgConnection) {
     if read(conn, "refused").is_some() {
         write(conn, "refused", 0);
     }
 }
 
-/// Takes what has to stay from one OID cache to another one.
+/// Takes over what has to stay when the OID cache is emptied.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
     let kept = ["lasting", "refused", "mark"].map(|name| (name, read(conn, name)));
     empty(conn);
@@ -123,18 +123,17 @@ pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgCo
     }
 }
 
-/// Notes that the server has just refused to tell its types.
+/// Notes that the server has just refused to show its types.
 pub(crate) fn set_refused(conn: &mut PgConnection) {
     set_since(conn, "refused");
 }
 
-/// How long ago the connection was last asked whether its caches are right, and answered. `None` if it has to be asked
-/// again.
+/// How long ago the connection was last checked, and answered. `None` if it has to be checked again.
 pub(crate) fn since_verified(conn: &mut PgConnection) -> Option<Duration> {
     since(conn, "verified")
 }
 
-/// Notes that the connection was asked just now, and answered.
+/// Notes that the connection was checked just now, and answered.
 pub(crate) fn set_verified(conn: &mut PgConnection) {
     set_since(conn, "verified");
 }

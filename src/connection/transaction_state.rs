@@ -26,7 +26,7 @@ pub(crate) fn is_in_transaction(conn: &mut PgConnection) -> bool {
     depth(conn).is_ok_and(|depth| depth > 0)
 }
 
-/// Has the connection been lost, or left in a state that nobody knows?
+/// Was the connection lost, or left in an unknown state?
 pub(crate) fn is_broken(conn: &mut PgConnection) -> bool {
     depth(conn).is_err()
 }

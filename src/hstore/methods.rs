@@ -9,8 +9,8 @@ use super::{Hstore, Operand, dsl, operators};
 /// hstore's operators, on every expression of the type [`Hstore`] or `Nullable<Hstore>`: columns, and maps after
 /// `HstoreMap(map).into_sql::<Hstore>()`.
 ///
-/// Operands on the right are values or expressions: see [`Operand`]. Where one of the two is NULL, so is the result;
-/// its SQL type is `Nullable` where an operand's is.
+/// Operands on the right are values or expressions: see [`Operand`]. If one of the two is NULL, so is the result.
+/// Its SQL type is `Nullable` if an operand's is.
 ///
 /// The examples are about this table:
 ///
@@ -33,8 +33,8 @@ use super::{Hstore, Operand, dsl, operators};
 pub trait HstoreExpressionMethods: Expression + Sized {
     /// The value of a key: `attributes -> 'color'`.
     ///
-    /// Of the type `Nullable<Text>`: NULL where the key is missing, where its value is NULL, and where an operand is.
-    /// [`has_key`](Self::has_key) tells a missing key from a NULL value.
+    /// Of the type `Nullable<Text>`: NULL if the key is missing, if its value is NULL, or if an operand is.
+    /// [`has_key`](Self::has_key) distinguishes a missing key from a NULL value.
     ///
     /// ```
     /// # use diesel::prelude::*;
@@ -149,8 +149,8 @@ pub trait HstoreExpressionMethods: Expression + Sized {
 
     /// Are all pairs of the other among these? `attributes @> 'color=>green'`.
     ///
-    /// A key with NULL for its value is contained where the key is there with NULL, and not where it is missing. A GiST or
-    /// GIN index on the column is used.
+    /// A key with a NULL value is contained if the key is there with NULL, not if it is missing. A GiST or GIN index on
+    /// the column is used.
     ///
     /// ```
     /// # use diesel::prelude::*;
@@ -228,7 +228,7 @@ pub trait HstoreExpressionMethods: Expression + Sized {
     ///
     /// - a key: `attributes - 'color'`
     /// - an array of keys: `attributes - ARRAY['color', 'size']`
-    /// - pairs: `attributes - 'color=>green'`. A key goes where its value is the same.
+    /// - pairs: `attributes - 'color=>green'`. A key is removed if its value is the same.
     ///
     /// Keys that are not there change nothing.
     ///

@@ -13,7 +13,7 @@ use super::Hstore;
 /// | operand | `Kind` |
 /// |---|---|
 /// | a value or an expression that Diesel takes for `ST`: `&str` for `Text`, `Vec<String>` for `Array<Text>`, a column | [`NotNull`] |
-/// | an expression of `Nullable<ST>`. Where it is NULL, so is what the operator returns | [`IsNullable`] |
+/// | an expression of `Nullable<ST>`. If it is NULL, so is what the operator returns | [`IsNullable`] |
 /// | a map or a reference to one, for [`Hstore`] | [`Map`] |
 ///
 /// ```

@@ -1,5 +1,4 @@
-//! The operators as Diesel's expressions, without parentheses. All but `->` with one key are NULL where an operand is.
-//!
+//! The operators as Diesel's expressions, without parentheses. All but `->` with one key are NULL if an operand is. //!
 //! They are written bare, as Diesel writes its own: they are in the extension's schema, which differs from database to
 //! database.
 

@@ -13,21 +13,21 @@ use crate::pool::panics::panics_caught;
 use crate::report::observers::notice;
 use crate::synchronize::{Outcome, Start, synchronize_from};
 
-/// An r2d2 customizer that fills a new connection's OID cache from the process-wide table, so that it makes no lookup
-/// of its own.
+/// An r2d2 customizer that fills a new connection's OID cache from the process-wide table, so that Diesel looks up no
+/// types on it.
 ///
-/// It asks the server for its version and identity with a query, never the handshake: PgBouncer answers new clients
-/// from a cached welcome message, which may name a server that is gone. Where the server is another one than this
-/// customizer met last, what the table held of it is verified or dropped, and the change is logged.
+/// It asks the server with a query who it is, and does not use the handshake: PgBouncer answers new clients from a
+/// cached welcome message, which may name a server that is gone. If another server answers than the last new connection
+/// met, that is a change, and is reported.
 ///
-/// **Alone, with the stock [`ConnectionManager`](diesel::r2d2::ConnectionManager), this is the weaker protection**
-/// that django-postgres-hot-upgrade gives: *new* connections are right, connections that stay open through a change
-/// are not looked at. Use it with [`HotUpgradeManager`](crate::HotUpgradeManager).
+/// **Alone, with the stock [`ConnectionManager`](diesel::r2d2::ConnectionManager), this is the weaker protection** that
+/// django-postgres-hot-upgrade gives: *new* connections are correct, and connections that stay open through a change
+/// are not checked. Use it with [`HotUpgradeManager`](crate::HotUpgradeManager).
 ///
 /// # Cost
 ///
-/// Two round trips for each new connection, and one to prepare the probe; one more for the first of the pool, which may be
-/// a catalog load, and after a change.
+/// Two round trips for each new connection, and one to prepare the statement. One more for the first connection of the
+/// pool, and after a change.
 ///
 /// # Example
 ///
@@ -78,8 +78,8 @@ impl HotUpgradeCustomizer {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Existing connections notice a change by themselves. Where all of them died with the old server, it is a new
-    /// one that does.
+    /// Connections that are open notice a change themselves. If all of them ended with the old server, a new one
+    /// notices it.
     fn compare_with_last(&self, conn: &mut PgConnection, outcome: &Outcome) {
         let Some(current) = notes::snapshot(conn) else {
             return;

@@ -14,26 +14,25 @@ use crate::pool::panics::panics_caught;
 use crate::pool::verify::Verify;
 use crate::synchronize::synchronize;
 
-/// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client: a
-/// connection that is given back is replaced after so many. Where the application uses a single one, the probe's among
-/// them are fewer than 64.
+/// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client. So a
+/// connection is replaced after this number of resets when it is given back. If the application uses a single
+/// statement, fewer than 64 are left behind, with those of this crate.
 const MAX_RESETS: u32 = 20;
 
-/// An r2d2 connection manager that verifies, at every checkout, that the connection's caches belong to the server
-/// that answers. It stands in for [`ConnectionManager`], and its pool hands out plain [`PgConnection`]s.
+/// An r2d2 connection manager that checks, at every checkout, that the connection's caches belong to the server that
+/// answers. It replaces [`ConnectionManager`], and its pool hands out plain [`PgConnection`]s.
 ///
-/// Use it together with [`HotUpgradeCustomizer`](crate::HotUpgradeCustomizer), which does the same for new
-/// connections.
+/// Use it together with [`HotUpgradeCustomizer`](crate::HotUpgradeCustomizer), which fills new connections.
 ///
 /// # Cost
 ///
-/// One round trip a checkout where nothing changed, in place of the stock ping; none within a
-/// [window](Verify::AtMostEvery). See [`synchronize`](crate::synchronize) for what it costs where something did. Nothing
-/// at all with r2d2's `test_on_check_out(false)`, which turns the protection at checkout off.
+/// One round trip for each checkout if nothing changed, in place of the stock ping; none within a
+/// [window](Verify::AtMostEvery). See [`synchronize`](crate::synchronize) for the cost of a change. r2d2's
+/// `test_on_check_out(false)` turns the check at checkout off.
 ///
 /// # Errors
 ///
-/// Those of [`ConnectionManager`]. r2d2 answers an error of a checkout with another connection.
+/// Those of [`ConnectionManager`]. If a check fails, r2d2 tries another connection.
 ///
 /// # Example
 ///
@@ -53,7 +52,7 @@ const MAX_RESETS: u32 = 20;
 #[derive(Clone)]
 pub struct HotUpgradeManager<M = ConnectionManager<PgConnection>> {
     inner: M,
-    /// The inner manager's own check runs before the probe, not in place of it.
+    /// The inner manager's own check runs before this crate's, and is not replaced by it.
     keep_inner_check: bool,
     verify: Verify,
     replicas: Replicas,
@@ -61,8 +60,7 @@ pub struct HotUpgradeManager<M = ConnectionManager<PgConnection>> {
 }
 
 impl HotUpgradeManager {
-    /// Manages connections to `database_url`, as [`ConnectionManager::new`] does. The probe takes the place of the
-    /// stock ping.
+    /// Manages connections to `database_url`, as [`ConnectionManager::new`] does. The check replaces the stock ping.
     pub fn new(database_url: impl Into<String>) -> Self {
         HotUpgradeManager {
             keep_inner_check: false,
@@ -75,8 +73,8 @@ impl<M> HotUpgradeManager<M>
 where
     M: ManageConnection<Connection = PgConnection, Error = Error>,
 {
-    /// Protects the connections of another manager, one that fetches a token for each connection, say. Its own
-    /// `is_valid` runs first, so a checkout costs what that costs, and one round trip.
+    /// Protects the connections of another manager, for example of one that fetches a token for each connection. Its
+    /// own `is_valid` runs first, so a checkout costs one round trip in addition to it.
     ///
     /// ```no_run
     /// use diesel::{pg::PgConnection, r2d2::ConnectionManager};
@@ -95,25 +93,26 @@ where
         }
     }
 
-    /// Sets how often connections are asked: at every checkout, unless told otherwise.
+    /// Sets how often connections are checked. The default is every checkout.
     #[must_use]
     pub fn verify(mut self, verify: Verify) -> Self {
         self.verify = verify;
         self
     }
 
-    /// Accepts a primary and its physical standbys as one server, if they take turns behind one address: as long as their
-    /// types have the same names, a connection that is answered by another one of them keeps its caches. Off by default:
-    /// then each flip resets the connection. Minor versions may differ.
+    /// Accepts a primary and its physical standbys as one server, if they take turns behind one address: while their
+    /// types have the same names, a connection keeps its caches, whichever of them answers. Minor versions may differ.
+    /// Off by default: then each flip resets the connection, and is correct.
     ///
-    /// **What this gives up.** Replicas are told from other servers by their system identifier, which file copies,
-    /// storage snapshots and restored backups of the cluster have too, and a standby keeps when it is promoted. So if one
-    /// of these answers, and its types are still those of the others, nothing is noticed: types that Diesel looked up by
-    /// itself (row types, types that are newer than the last look, types that were not [tracked](crate::track)) can then
-    /// be wrong, silently. And if a standby lags behind a change of types on the primary, a type that is used within the
-    /// lag may be looked up on the one and used on the other. Use it only if this address never leads to a clone.
+    /// **What this gives up.** Replicas are known by their system identifier. File copies, storage snapshots and
+    /// restored backups of the cluster have it too, and a standby keeps it when it is promoted. If one of these
+    /// answers, and its types still have the names of the others, nothing is noticed. Types that Diesel looked up
+    /// itself (row types, types that are newer than the last look, types that were not [tracked](crate::track)) can
+    /// then be wrong, silently. And if a standby lags behind a change of types on the primary, a type that is used
+    /// within the lag may be looked up on one server and used on the other. Use it only if this address never leads to
+    /// a clone.
     ///
-    /// It takes the server 5 µs more for each checkout. No further round trip.
+    /// It takes the server 5 µs more for each checkout, and no further round trip.
     ///
     /// ```
     /// use diesel_postgres_hot_upgrade::HotUpgradeManager;

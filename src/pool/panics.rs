@@ -1,4 +1,4 @@
-//! r2d2 loses a slot for good where user code panics inside the pool: here a panic becomes an error.
+//! r2d2 loses a slot for good if user code panics inside the pool. Here a panic becomes an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

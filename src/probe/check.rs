@@ -1,5 +1,5 @@
-//! The check: does the snapshot that a connection was filled from still hold? A statement of constants that returns a row
-//! for "yes" and none for "no". Everything in it exists on every server, so it does not fail on another one.
+//! The check: does the snapshot that a connection was filled from still hold? A statement of constants that returns a
+//! row for "yes" and none for "no". Everything in it exists on every server, so it does not fail on another one.
 
 use std::time::Duration;
 
@@ -95,14 +95,14 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// A transaction's id has 32 bits where rows are compared with it.
+    /// Rows are compared with 32 bits of a transaction's id.
     pub(crate) fn from_row((oldest_open, vanished): (i64, i64)) -> Self {
         Mark { oldest_open: oldest_open as u32, vanished: u32::try_from(vanished).unwrap_or_default() }
     }
 }
 
-/// Does the snapshot hold, and are there no other types? One round trip. With a `mark`, also: are prepared statements out
-/// of date?
+/// Does the snapshot hold, and are there no other types? One round trip. With a `mark`, also: are prepared statements
+/// out of date?
 pub(crate) fn check_and_look(
     conn: &mut PgConnection,
     snapshot: &Snapshot,
@@ -123,12 +123,13 @@ pub(crate) fn check_and_look(
 
 type Row = ((bool, bool), (i64, i64), i64);
 
-/// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show: it fails where
-/// the snapshot does not hold, or, if `looks`, where types are new.
+/// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show. It fails if
+/// the snapshot does not hold, or, if `looks`, if types are new.
 pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool) -> String {
     let condition = condition(snapshot).concat();
     let new_types = if looks { format!(" AND {}", nothing_is_new(snapshot)) } else { String::new() };
-    // A cast that fails would be simpler than a setting that does not exist, but anybody may have defined another one.
+    // A cast that fails would be simpler than a setting that does not exist, but any role may have defined another
+    // cast.
     format!(
         "{begin}; SELECT CASE WHEN {condition}{new_types} THEN '' \
          ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END"
@@ -162,7 +163,7 @@ impl Query for Check<'_> {
 
 impl RunQueryDsl<PgConnection> for Check<'_> {}
 
-/// A snapshot has a prepared statement of its own.
+/// Each snapshot has its own prepared statement.
 impl QueryId for Check<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;

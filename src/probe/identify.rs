@@ -1,4 +1,5 @@
-//! Which server answers, and what does it call these types? One statement, so that no pooler can let two servers answer.
+//! Which server answers, and what does it call these types? One statement, so that no pooler can let two servers
+//! answer.
 
 use diesel::connection::CacheSize;
 use diesel::pg::Pg;
@@ -70,9 +71,9 @@ pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
     run(conn, &[], Level::Mute, Text::First).map(drop)
 }
 
-/// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after
-/// [`identify`] or [`ping`] on that level, the statement is run again with another text under the same static `QueryId`,
-/// and what comes back says which text ran. One round trip, which also says what the state of the catalog is.
+/// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after [`identify`]
+/// or [`ping`] on that level, the statement is run again with another text under the same static `QueryId`, and what
+/// comes back says which text ran. One round trip, which also says what the state of the catalog is.
 ///
 /// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
 pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<(CacheSize, Mark)> {

@@ -17,9 +17,9 @@ use crate::probe::identify::{Level, identity_fields};
 use crate::probe::sql::{DIGEST, STARTED, WATCHED, only_tracked, sees_the_present};
 use crate::report::stats::COUNTERS;
 
-/// Reads the server's identity and its types. One round trip. `None` if another session changed a type just then, if
-/// another thread changed what is tracked, or if one of the `others` answers: two servers take turns, and the catalog of
-/// that one is known, so it is not read.
+/// Reads the server's identity and its types. One round trip. `None` in three cases: another session changed a type
+/// just then; another thread changed what is tracked; or one of the `others` answers, whose catalog is known, because
+/// two servers take turns.
 pub(crate) fn load(
     conn: &mut PgConnection,
     level: Level,

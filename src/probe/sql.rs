@@ -67,8 +67,8 @@ pub(crate) fn constant(text: &str) -> String {
     format!("pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), 'UTF8')")
 }
 
-/// Says which types there are, by their OIDs, and in which schemas. A type that moves to another schema of the search path
-/// is shown as before.
+/// Says which types there are, by their OIDs, and in which schemas. A type that moves to another schema of the search
+/// path is shown as before.
 pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), \
      pg_catalog.sum(t.oid::pg_catalog.int8), \
      pg_catalog.sum(pg_catalog.hashtext(pg_catalog.concat(t.oid, ' ', t.typnamespace))::pg_catalog.int8))";
@@ -76,8 +76,8 @@ pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), 
 /// A transaction's id, in 32 bits, below which every transaction had ended.
 pub(crate) const OLDEST_OPEN: &str = "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())";
 
-/// Did somebody create or change a type, a relation, a column or a function since that transaction? Prepared statements
-/// can be out of date then. What is temporary does not count: no other session can have used it.
+/// Was a type, a relation, a column or a function created or changed since that transaction? Prepared statements can be
+/// out of date then. What is temporary does not count: no other session can have used it.
 pub(crate) fn catalog_changed_since(transaction: u32) -> String {
     let is_recent = |row: &str| {
         format!(

@@ -78,7 +78,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Of types on one server, only those count that connections are filled with: nobody is known to use the others.
+    /// Of types on one server, only those count that connections are filled with: the others may be unused.
     pub(crate) fn between(from: &Snapshot, to: &Snapshot) -> Self {
         let is_same_server = from.server.is_same_for_a_reader(&to.server);
         let now: HashMap<_, _> = to.types().iter().map(|ty| ((&ty.schema, &ty.name), ty)).collect();
@@ -105,7 +105,7 @@ impl Change {
         &self.from
     }
 
-    /// The server that answers now. Equal to [`Change::from`] but for the start time, where only types changed.
+    /// The server that answers now. Equal to [`Change::from`] but for its start, if only types changed.
     #[must_use]
     pub fn to(&self) -> &Server {
         &self.to
@@ -129,8 +129,8 @@ impl Change {
         is_same && !self.from.has_search_path_of(&self.to)
     }
 
-    /// Is it reported? Another search path on the same server is the doing of one connection; and where types were only
-    /// added or removed, nothing that connections know is wrong.
+    /// Is it reported? Another search path on the same server concerns one connection. If types were only added or
+    /// removed, nothing that connections know is wrong.
     pub(crate) fn is_reported(&self) -> bool {
         let is_other_server = !self.from.is_same_for_a_reader(&self.to);
         is_other_server || !self.moved.is_empty() && self.from.has_search_path_of(&self.to)

@@ -1,4 +1,4 @@
-//! What users are told.
+//! What users see: changes, observers, counters, the log.
 
 pub(crate) mod change;
 pub(crate) mod log;

@@ -1,4 +1,4 @@
-//! Who is told of a change, and how often.
+//! Observers: who is called after a change, and how often.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,15 +19,16 @@ lazy_static! {
     static ref NOTICED: Mutex<Noticed> = Mutex::default();
 }
 
-/// Calls `observer` once for each change that this process notices, however many connections it concerns: of a server,
-/// or of types on one server that moved or are missing. Types that were only added are no change in this sense, nor is
-/// another search path.
+/// Calls `observer` once for each change that this process notices, however many connections notice it: another server
+/// (another system identifier, major version or database name), or types that moved on one server.
 ///
-/// Use it to drop caches of your own, or to page somebody. It runs on the thread that noticed, between the pool's
-/// taking a connection and handing it out, or before the closure of a verified transaction, whose server connection it
-/// may hold; with no lock of this crate held: be quick, and don't take another
-/// connection from the same pool. Its panic is caught and logged. It stays for the life of the process. Where two servers take
-/// turns behind one address, each turn is a change: limit how often you page.
+/// Not reported are restarts, promotions, flips between replicas, types that were only added or dropped, and another
+/// search path. If two servers take turns behind one address, each turn is a change: limit how often you page.
+///
+/// Use it to drop caches of your own, or to page the person on call. It runs on the thread that noticed the change,
+/// with no lock of this crate held: while the pool hands out a connection, or before the closure of a verified
+/// transaction, whose server connection it may hold. Be quick, and don't take another connection from the same pool. A
+/// panic is caught and logged. An observer stays for the life of the process.
 ///
 /// ```
 /// diesel_postgres_hot_upgrade::on_change(|change| {
@@ -39,7 +40,7 @@ pub fn on_change(observer: impl Fn(&Change) + Send + Sync + 'static) {
     lock(&OBSERVERS).push(Arc::new(observer));
 }
 
-/// Says what moved between two snapshots; tells the log and the observers if nobody has yet.
+/// Says what moved between two snapshots. Reports it to the log and to the observers, if that was not done yet.
 pub(crate) fn notice(from: &Snapshot, to: &Snapshot) -> Arc<Change> {
     let news = lock(&NOTICED).add(from, to, Instant::now());
     log::note(format_args!("a connection was reset: {}", news.change));
@@ -70,13 +71,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where two servers alternate behind one address, each flip is a change: it is warned of once in this time.
+/// If two servers alternate behind one address, each flip is a change. It is warned of once in this time.
 const QUIET_TIME: Duration = Duration::from_secs(1);
 
 /// More pairs are not remembered: servers come and go in a process that lives for months.
 const MAX_NOTICED: usize = 1024;
 
-/// The changes that were told already.
+/// The changes that were reported.
 #[derive(Debug, Default)]
 struct Noticed {
     changes: HashMap<(SnapshotId, SnapshotId), Notice>,
@@ -86,7 +87,7 @@ struct Noticed {
 struct Notice {
     change: Arc<Change>,
     warned: Instant,
-    /// Nobody left the new server since: whoever else arrives there is late, and no news.
+    /// True until a connection leaves the new server again. Until then, further arrivals are not reported.
     is_current: bool,
 }
 

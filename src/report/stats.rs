@@ -53,61 +53,63 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Probes sent: where nothing changed, one for each checkout that asks, and one for each verified transaction. (What
-    /// else a change costs is not counted here.)
+    /// Checks: if nothing changed, one for each checkout that is checked, and one for each verified transaction. (The
+    /// further statements that a change costs are not counted.)
     #[must_use]
     pub fn probes(&self) -> u64 {
         self.probes
     }
 
-    /// Changes of which [`on_change`](crate::on_change) told, each counted once however many connections it concerned.
+    /// Changes that were reported to [`on_change`](crate::on_change). Each is counted once, not once for each
+    /// connection.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Reads of a server's type catalog: one round trip each. One a process and change, not one a connection.
+    /// Reads of a server's types: one round trip each. One for each process and change, not one for each connection.
     #[must_use]
     pub fn catalog_loads(&self) -> u64 {
         self.catalog_loads
     }
 
-    /// Closures of verified transactions, and statements of [`hot_query`](crate::HotUpgradeExt::hot_query), that ran again
-    /// after a failure: the sum of [`Stats::reruns_for_types`] and [`Stats::reruns_for_catalog`].
+    /// Closures of verified transactions, and statements of [`hot_query`](crate::HotUpgradeExt::hot_query), that ran
+    /// again after a failure: the sum of [`Stats::reruns_for_types`] and [`Stats::reruns_for_catalog`].
     #[must_use]
     pub fn heals(&self) -> u64 {
         self.reruns_for_types + self.reruns_for_catalog
     }
 
-    /// Reruns because types had moved, or because the connection was never asked before.
+    /// Reruns because types had moved, or because the connection was never checked before.
     #[must_use]
     pub fn reruns_for_types(&self) -> u64 {
         self.reruns_for_types
     }
 
-    /// Reruns because prepared statements may have been out of date: a table, a column, a type or a function had changed,
-    /// or statements were gone.
+    /// Reruns because prepared statements may have been out of date: a table, a column, a type or a function had
+    /// changed, or statements were gone.
     #[must_use]
     pub fn reruns_for_catalog(&self) -> u64 {
         self.reruns_for_catalog
     }
 
-    /// Failed statements for which nothing in the connection's caches was to blame: their errors went to the application.
+    /// Failed statements that had nothing to do with the connection's caches: their errors went to the
+    /// application.
     #[must_use]
     pub fn failures_left(&self) -> u64 {
         self.failures_left
     }
 
-    /// How long a new type may go unnoticed at most, of all databases that this process knows: one second, or 100 times
-    /// what a look for new types takes, if that is longer than 10 ms. Within that time after it was created, a type that
-    /// is used, moved, and used again can be wrong.
+    /// How long a new type may go unnoticed at most, of all databases that this process knows: one second. If a look
+    /// for new types takes longer than 10 ms, 100 times that; while a look waits for a lock on `pg_type`, up to 10
+    /// seconds more. A type that is created, used, moved, and used again within that time can be wrong.
     #[must_use]
     pub fn freshness_bound(&self) -> Duration {
         self.freshness_bound
     }
 
-    /// Connections whose caches were emptied because they could be wrong. The first look at a new connection does
-    /// not count.
+    /// Connections whose caches were emptied because they could be wrong. The first check of a new connection does not
+    /// count.
     #[must_use]
     pub fn resets(&self) -> u64 {
         self.resets

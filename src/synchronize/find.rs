@@ -33,15 +33,14 @@ pub(crate) enum Start {
         /// It may have said so because of new types.
         looked: bool,
     },
-    /// The connection is new, and most likely on the server that the pool's last one was filled from. (Not just any
-    /// other connection: where another database or another search path looks the same, what changes later would be
-    /// compared with that one.)
+    /// The connection is new, and most likely on the server that the pool's last one was filled from. (Not on that of
+    /// any other connection: another database, or another search path, can look the same and change later.)
     New(Option<SnapshotId>),
     /// The user asks inside a transaction, which may have created types: look for new types in any case.
     Inside,
     /// A statement failed: look for new types in any case, and ask whether statements are out of date.
     Failed,
-    /// Servers take turns, so what Diesel looked up by itself may be of another one: empty the caches in any case.
+    /// Servers take turns, so what Diesel looked up itself may be of the other server: empty the caches in any case.
     Distrust,
 }
 
@@ -56,8 +55,8 @@ pub(crate) enum NewTypes {
 }
 
 impl NewTypes {
-    /// What is known without a round trip. Inside a transaction it does not wait for another connection's look, which may
-    /// itself wait for this transaction.
+    /// What is known without a round trip. Inside a transaction it does not wait for another connection's look, which
+    /// may itself wait for this transaction.
     pub(crate) fn since(snapshot: &Snapshot, in_transaction: bool, always_looks: bool) -> Self {
         if snapshot.content.has_all_tracked || snapshot.scope == Scope::Transaction {
             return NewTypes::None;
@@ -87,7 +86,7 @@ enum Holds {
 
 /// What a connection needs.
 pub(super) struct Found {
-    /// `None` if the server does not tell its types, or is another one each time.
+    /// `None` if the server does not show its types, or if another server answers each time.
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// What the role may ask the server.
     pub(super) level: Level,
@@ -106,7 +105,7 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// The snapshot of the server that answers now: the one from before, another one from the table, or loaded.
+    /// The snapshot of the server that answers now: the one from before, another one from the table, or a loaded one.
     pub(super) fn find(
         self,
         conn: &mut PgConnection,
@@ -231,7 +230,7 @@ impl Asking {
         Ok(None)
     }
 
-    /// Never waits inside a transaction: it pins the server connection that the one who loads may be waiting for.
+    /// Never waits inside a transaction: it pins the server connection that the loading connection may be waiting for.
     fn claim(self, place: &Place, refuted: Option<SnapshotId>) -> Claim<'static> {
         if !self.in_transaction {
             return OID_TABLE.claim_after_waiting(place, refuted);
@@ -260,8 +259,8 @@ impl Asking {
         Ok(snapshot)
     }
 
-    /// A question that failed on a living connection can mean that its own prepared statement is gone, or that this server
-    /// allows less than the last one did: it is asked again with empty caches, and then with fewer permissions.
+    /// A question that failed on a living connection can mean that its own prepared statement is gone, or that this
+    /// server allows less than the last one did: it is asked again with empty caches, and then with fewer permissions.
     pub(super) fn recover(self, conn: &mut PgConnection, error: Error) -> QueryResult<Found> {
         let emptied = guarded(conn, |conn| {
             identify::ping(conn)?;
@@ -294,7 +293,7 @@ impl Asking {
             }
             Err(error) if !is_alive(conn, &error) => Err(error),
             Err(error) if is_known => {
-                // The server has told its types before: this was a timeout, for example. It is asked again.
+                // The server has shown its types before: this was a timeout, for example. It is asked again.
                 log::note(format_args!("a probe was interrupted: {}", printable(&error)));
                 Ok(Found { snapshot: None, level: Level::Mute, is_emptied: true })
             }

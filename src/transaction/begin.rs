@@ -79,9 +79,9 @@ pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> 
     Ok(begun)
 }
 
-/// If the caches do not agree, they are corrected outside a transaction, where one connection may wait for another one's
-/// catalog load. If the next transaction meets yet another server, they are corrected inside it, where the answer stays
-/// true: to roll back and ask again until both agree would never end if two servers alternate.
+/// If the caches do not agree, they are corrected outside a transaction, so that this connection may wait for another
+/// connection's catalog load. If the next transaction meets yet another server, they are corrected inside it, where the
+/// answer stays true: if two servers alternate, rolling back and asking again might never end.
 fn begin_verified(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
     let start = match begin_and_check(conn, sql)? {
         Checked::Begun => return Ok(()),
@@ -98,7 +98,7 @@ fn begin_verified(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
 
 enum Checked {
     Begun,
-    /// No transaction is open. What is known is where to go on.
+    /// No transaction is open. Go on from there.
     Not(Start),
 }
 

@@ -11,8 +11,8 @@ use diesel::result::Error;
 
 use crate::transaction::begin::Begin;
 
-/// Options of a transaction: those of Diesel's [`TransactionBuilder`], and [what comes before the
-/// probe](HotTransactionBuilder::before_probe). See
+/// Options of a transaction: those of Diesel's [`TransactionBuilder`], and [SQL that runs before the
+/// check](HotTransactionBuilder::before_probe). See
 /// [`HotUpgradeExt::hot_transaction_with`](crate::HotUpgradeExt::hot_transaction_with).
 #[must_use]
 pub struct HotTransactionBuilder<'a> {
@@ -57,24 +57,25 @@ impl<'a> HotTransactionBuilder<'a> {
         self.map(TransactionBuilder::read_committed)
     }
 
-    /// `ISOLATION LEVEL REPEATABLE READ`. The probe is the transaction's first query, so its snapshot is that of the
-    /// beginning, not of the closure's first query.
+    /// `ISOLATION LEVEL REPEATABLE READ`. The check is the transaction's first query, so the snapshot is that of the
+    /// transaction's beginning, not of the closure's first query.
     pub fn repeatable_read(self) -> Self {
         self.map(TransactionBuilder::repeatable_read)
     }
 
-    /// `ISOLATION LEVEL SERIALIZABLE`. The probe is the transaction's first query, so its snapshot is that of the
-    /// beginning, not of the closure's first query.
+    /// `ISOLATION LEVEL SERIALIZABLE`. The check is the transaction's first query, so the snapshot is that of the
+    /// transaction's beginning, not of the closure's first query.
     pub fn serializable(self) -> Self {
         self.map(TransactionBuilder::serializable)
     }
 
-    /// SQL, of one statement or several, that has to run before the probe, which is a query: `SET TRANSACTION`,
-    /// `SET LOCAL`, or a `LOCK` that has to come before a `REPEATABLE READ` transaction takes its snapshot.
+    /// SQL, of one statement or several, that has to run before the check, which is a query: `SET TRANSACTION`, a
+    /// tenant's `SET LOCAL search_path`, or a `LOCK` that has to come before a `REPEATABLE READ` transaction takes its
+    /// snapshot.
     ///
-    /// It travels with a plain `BEGIN`; the probe follows on its own, in a savepoint: three round trips more than
-    /// without, and about ten where it sets another search path than the last transaction's. It runs again where the
-    /// transaction does.
+    /// It is sent with a plain `BEGIN`, and the check follows in a savepoint: three round trips more than without. If
+    /// it sets another search path than the session's, what was filled for the transaction ends with it: the next
+    /// checkout costs one more. The SQL runs again if the transaction does.
     ///
     /// # Example
     ///
@@ -87,6 +88,10 @@ impl<'a> HotTransactionBuilder<'a> {
     /// # let mut conn = PgConnection::establish("postgres://app@pooler/app")?;
     /// conn.hot_transaction_with(
     ///     |builder| builder.repeatable_read().before_probe("LOCK TABLE accounts IN EXCLUSIVE MODE"),
+    ///     transfer,
+    /// )?;
+    /// conn.hot_transaction_with(
+    ///     |builder| builder.before_probe("SET LOCAL search_path = tenant_7, public"),
     ///     transfer,
     /// )?;
     /// # Ok(())

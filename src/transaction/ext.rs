@@ -11,74 +11,77 @@ use crate::transaction::builder::HotTransactionBuilder;
 use crate::transaction::query::HotQuery;
 use crate::transaction::run::{run, run_nested};
 
-/// Verified transactions and queries, on a [`PgConnection`] and so on one of a pool.
+/// Verified transactions and queries, on a [`PgConnection`], so also on a pool's connections.
 ///
-/// All methods do what stock Diesel does where `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
+/// All methods do what stock Diesel does if `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 pub trait HotUpgradeExt {
     /// Like [`Connection::transaction`], but no statement in it can bind an OID of another server.
     ///
-    /// `BEGIN` and the probe are one message, and a pooler in transaction mode pins the server connection from there to
-    /// `COMMIT`: so the server can't change under the closure, wherever it changed before. Where it did, the caches are
-    /// made right first.
+    /// `BEGIN` and the check are one message, and a pooler in transaction mode keeps the server connection until
+    /// `COMMIT`. So the server can't change under the closure. If it changed before, the caches are corrected first.
     ///
-    /// Types can still be created anew on the same server, by a migration that commits between the probe and a
-    /// statement. That statement then fails; the transaction is rolled back, the server asked, and if types did change,
-    /// `closure` **runs again**, at most twice: what it does outside the database should bear that.
+    /// A migration can still commit between the check and a statement. If the statement fails for that reason, the
+    /// transaction is rolled back, the server is asked whether its catalog changed, and if so, `closure` **runs
+    /// again**, at most twice. What the closure does outside the database should bear that. This heals types that were
+    /// re-created, and prepared statements that are out of date (`cached plan must not change result type`).
     ///
     /// # What is never run again
     ///
-    /// What may have been committed, and what failed for another reason:
+    /// The closure never runs again if the transaction may have been committed, or if something else failed:
     ///
-    /// - an error of the application, that is, any error the closure returns while the transaction is in order. (A
-    ///   failed statement inside a savepoint of the closure's own is rolled back with it, and leaves the transaction in
-    ///   order.)
-    /// - a failed statement where no types have changed: a violated constraint, a failed serialization. (If
+    /// - The closure returned an error while the transaction was in order. (If a statement fails inside a savepoint of
+    ///   the closure, it is rolled back with the savepoint, and the transaction stays in order.)
+    /// - A statement failed, and the catalog has not changed: a violated constraint, a failed serialization. (If
     ///   another server answers when asked, that counts as a change.)
-    /// - an error of `COMMIT`, whose outcome may be unknown, and a lost connection
+    /// - `COMMIT` failed, whose outcome may be unknown, or the connection was lost.
     ///
     /// # Inside another transaction
     ///
-    /// There it is a savepoint, as with Diesel, and nothing else: neither verified nor run again. The outer one should be
-    /// a verified transaction. Diesel has to know of it: one that was begun with a raw `BEGIN` in `batch_execute` is not
-    /// seen, and this one's end would be its end.
+    /// There it is a savepoint, as with Diesel: neither verified nor run again. The outer one should be a verified
+    /// transaction. Diesel has to know of the outer one: if it was begun with a raw `BEGIN` in `batch_execute`, it is
+    /// not seen, and ends when this one ends.
     ///
     /// # Cost
     ///
-    /// As many round trips as Diesel's own transaction, two, where nothing changed; the server does more in the first: it
-    /// plans the probe anew each time. After a change five or six more, once for each connection; one or two more for the
-    /// first transaction of the process on each server. A failed statement costs one to ask the server.
+    /// Two round trips if nothing changed, as Diesel's own transaction, also if the message looks for new types. The
+    /// server plans the check each time. After a change 6 or 7 more, once for each connection. A failed statement costs
+    /// one, to ask whether the catalog changed; if it did, three more and those of the rerun. While two servers take
+    /// turns behind one address, 5 more: each transaction starts with empty caches.
     ///
-    /// Where something changed, the server's log has an `ERROR` for the message that was refused; the statement in it names
-    /// this crate. Where the server does not tell when it started, each transaction costs four more.
+    /// After a change, the server's log has an `ERROR` for the message that was refused; its text names this crate. If
+    /// a role may not read `pg_type`, each transaction looks up the types that it uses.
     ///
-    /// After a closure's error, an instrumentation sees a statement `/* diesel-postgres-hot-upgrade: never sent */` that
-    /// fails: it brings Diesel's view of the transaction up to date, and is what it says.
+    /// After an error of the closure, an instrumentation sees a statement `/* diesel-postgres-hot-upgrade: never sent
+    /// */` that fails. It is never sent: it brings Diesel's view of the transaction up to date.
     ///
     /// # Errors
     ///
-    /// The closure's own, untouched. Beyond those of [`Connection::transaction`], as a
+    /// The closure's own, unchanged. In addition to those of [`Connection::transaction`], a
     /// [`QueryBuilderError`](Error::QueryBuilderError) that says what to do:
     ///
-    /// - A statement failed and the closure returned `Ok` nevertheless. (The server answers `COMMIT` with a rollback
-    ///   then, which Diesel takes for success.)
-    /// - The closure ended the transaction by itself, with raw SQL or by Diesel's means, or left a savepoint open.
+    /// - A statement failed, and the closure returned `Ok`. (The server answers `COMMIT` with a rollback then, which
+    ///   Diesel reports as success.)
+    /// - The closure ended the transaction itself, with raw SQL or by Diesel's means, or left a savepoint open.
     ///
-    /// One way to end it can't be noticed: in the same message that begins another one, `COMMIT AND CHAIN` for one. A
-    /// closure must not do that: what it committed so would be committed twice if it ran again.
+    /// One way to end it can't be noticed: in the same message that begins another transaction, such as `COMMIT AND
+    /// CHAIN`. A closure must not do that: what it committed that way would be committed twice if it ran again.
     ///
     /// # Panics
     ///
-    /// A panic of the closure rolls the transaction back and goes on. Where that fails, the connection is marked broken,
-    /// and a pool drops it.
+    /// A panic of the closure rolls the transaction back, and continues. If the rollback fails, the connection is
+    /// marked broken, and a pool drops it.
     ///
     /// # Search paths and migrations
     ///
-    /// The probe compares the schemas that were in the search path when the transaction began. After a
-    /// `SET LOCAL search_path` in the closure, as tenants use it, call [`synchronize`](crate::synchronize), or set it
-    /// [before the probe](HotTransactionBuilder::before_probe); and after migrations on a connection that you hold. Each
-    /// such transaction empties the connection's caches twice, which costs about twenty round trips in all, and wears
-    /// the connection out: types that are named with their schema
-    /// (`#[diesel(postgres_type(name = "…", schema = "…"))]`), or a pool for each tenant, are far cheaper.
+    /// The check compares the search path. If tenants use `SET LOCAL search_path`, set it [before the
+    /// check](HotTransactionBuilder::before_probe), or set it in the closure and call
+    /// [`synchronize`](crate::synchronize) after it. What was filled for such a transaction ends with it, and the
+    /// statement cache is off in it. That costs 3 round trips more, 5 more in the closure, and 1 more at the next
+    /// checkout. Types that are named with their schema (`#[diesel(postgres_type(name = "…", schema = "…"))]`), or a
+    /// pool for each tenant, are cheaper.
+    ///
+    /// Call [`synchronize`](crate::synchronize) also after migrations on a connection that you hold. If it is called in
+    /// the transaction that changes types, that transaction has to be a verified one.
     ///
     /// # Example
     ///
@@ -103,12 +106,13 @@ pub trait HotUpgradeExt {
         F: FnMut(&mut PgConnection) -> Result<T, E>,
         E: From<Error>;
 
-    /// The same with options, which come first: those of Diesel's [`build_transaction`](PgConnection::build_transaction), and
-    /// [SQL that has to come first](HotTransactionBuilder::before_probe).
+    /// The same with options, which come first: those of Diesel's
+    /// [`build_transaction`](PgConnection::build_transaction), and [SQL that runs before the
+    /// check](HotTransactionBuilder::before_probe).
     ///
-    /// The probe is the transaction's first query. Under `REPEATABLE READ` and `SERIALIZABLE` it takes the snapshot, so
-    /// the closure sees the database as of the beginning, not of its own first query; and `SET TRANSACTION` is refused
-    /// in the closure, since a query came before.
+    /// The check is the transaction's first query. Under `REPEATABLE READ` and `SERIALIZABLE` it takes the snapshot:
+    /// the closure sees the database as of the transaction's beginning, not of its own first query. `SET TRANSACTION`
+    /// is refused in the closure, since a query came before.
     ///
     /// # Errors
     ///
@@ -134,22 +138,26 @@ pub trait HotUpgradeExt {
         F: FnMut(&mut PgConnection) -> Result<T, E>,
         E: From<Error>;
 
-    /// A single statement outside a transaction that heals errors: where it fails with a database error, the server is
-    /// asked, and if the server or its types changed, the caches are made right and the statement runs once more.
+    /// A single statement outside a transaction that heals errors. If it fails with a database error, the server is
+    /// asked. If the server, its types or its catalog changed, the caches are corrected and the statement runs once
+    /// more.
     ///
-    /// **It cannot prevent a wrong answer**, as a verified transaction does: nothing is asked before the statement runs,
-    /// and where an OID names another type on the new server, the statement may succeed and mean something else. (To ask
-    /// first would not help: without a transaction, a pooler may send the question and the statement to two servers.)
+    /// **It cannot prevent a wrong answer**, as a verified transaction does. Nothing is asked before the statement
+    /// runs, and if an OID names another type on the new server, the statement may succeed and mean something else.
+    /// (Asking first would not help: without a transaction, a pooler may send the question and the statement to two
+    /// servers.)
     ///
-    /// It is not run again where it may have taken effect: after a lost connection, an error of decoding its rows (those
-    /// of a `RETURNING`, say), and where it is none of `SELECT`, `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `VALUES`, `TABLE`
-    /// and `WITH`; a `CALL` or a `DO` may commit in between. All rows are received before the first is decoded. Inside a
-    /// transaction it runs once, since an error aborts the transaction. What no rollback undoes can happen twice, as it can
-    /// with any retry: a sequence's next number, an advisory lock of the session, `dblink`.
+    /// It runs once only, if it may have taken effect: after a lost connection, after an error of decoding its rows
+    /// (those of a `RETURNING`, for example), and if it does not begin with `SELECT`, `INSERT`, `UPDATE`, `DELETE`,
+    /// `MERGE`, `VALUES`, `TABLE` or `WITH`, since a `CALL` or a `DO` may commit in between. All rows are received
+    /// before the first is decoded. Inside a transaction it runs once only, since an error aborts the transaction. What
+    /// no rollback undoes can happen twice, as with any retry: a sequence's next number, an advisory lock of the
+    /// session, `dblink`.
     ///
     /// # Cost
     ///
-    /// None, unless it fails; then one round trip to ask, and those of [`synchronize`](crate::synchronize) after a change.
+    /// None, unless it fails. Then one round trip to ask. If the catalog changed three more, or those of
+    /// [`synchronize`](crate::synchronize) after a change, and those of the statement.
     ///
     /// # Example
     ///

@@ -23,7 +23,7 @@ pub(crate) enum Healed {
 
 /// What to compare with once it is known whether prepared statements were the cause.
 ///
-/// The mark stays if they were: behind a pooler, each of its server connections has stale plans of its own.
+/// The mark stays if they were: behind a pooler, each server connection has its own stale plans.
 #[derive(Debug)]
 pub(crate) struct Healing(Mark);
 

@@ -1,4 +1,4 @@
-//! A single statement that is tried once more where types changed under it.
+//! A single statement that is tried once more if types or the catalog changed under it.
 
 use diesel::connection::{DefaultLoadingMode, LoadConnection};
 use diesel::deserialize::FromSqlRow;
@@ -14,8 +14,8 @@ use crate::connection::{caches, notes};
 use crate::environment;
 use crate::transaction::heal::{Healed, heal};
 
-/// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the methods
-/// that Diesel has for it.
+/// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the
+/// methods that Diesel has for it.
 #[must_use = "a query does nothing before it is run"]
 pub struct HotQuery<'a, Q> {
     conn: &'a mut PgConnection,
@@ -61,7 +61,7 @@ impl<'a, Q> HotQuery<'a, Q> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where there is no row (`optional()` makes that a `None`), and those of [`HotQuery::load`].
+    /// [`Error::NotFound`] if there is no row (`optional()` makes that a `None`), and those of [`HotQuery::load`].
     pub fn get_result<U>(self) -> QueryResult<U>
     where
         Q: AsQuery,
@@ -80,7 +80,7 @@ impl<Q> std::fmt::Debug for HotQuery<'_, Q> {
     }
 }
 
-/// All rows are received before the first is decoded: where this fails with a database error, there was no row.
+/// All rows are received before the first is decoded: if this fails with a database error, there was no row.
 fn load<U, Q>(conn: &mut PgConnection, query: &Q) -> QueryResult<Vec<U>>
 where
     Q: Query + QueryFragment<Pg> + QueryId,

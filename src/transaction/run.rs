@@ -1,5 +1,5 @@
-//! Verified transactions: they begin on a server that the connection's caches agree with, and run again where that
-//! server's types changed under them.
+//! Verified transactions: they begin on a server that the connection's caches agree with, and run again if that
+//! server's catalog changed under them.
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ use crate::transaction::heal::{Healed, Healing, heal};
 /// How often a closure may run again, after statements that failed because types or the catalog changed.
 const MAX_RERUNS: usize = 2;
 
-/// Runs `closure` in a verified transaction of its own.
+/// Runs `closure` in a verified transaction.
 pub(crate) fn run<T, E: From<Error>>(
     conn: &mut PgConnection,
     how: &Begin,
@@ -35,7 +35,7 @@ pub(crate) fn run<T, E: From<Error>>(
     result
 }
 
-/// Rolls back where a panic, in the closure or in an instrumentation, leaves the transaction open.
+/// Rolls back if a panic, in the closure or in an instrumentation, leaves the transaction open.
 struct PanicGuard<'a> {
     conn: &'a mut PgConnection,
     is_armed: bool,
@@ -90,8 +90,8 @@ fn run_until_over<T, E: From<Error>>(
     }
 }
 
-/// Runs `closure` in a savepoint of an open transaction, as stock Diesel does. If it is rolled back, so is a search path
-/// that it set: what the caches were filled with for that is forgotten.
+/// Runs `closure` in a savepoint of an open transaction, as stock Diesel does. If it is rolled back, so is a search
+/// path that it set: what the caches were filled with for that is forgotten.
 pub(crate) fn run_nested<T, E>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
@@ -142,15 +142,15 @@ enum NotCommitted {
     Otherwise(Error),
 }
 
-/// To a `COMMIT` of an aborted transaction the server answers that it rolled it back, which Diesel takes for success.
-/// The savepoint fails there, and where no transaction is open any more, so that `COMMIT` is not executed.
+/// The server answers `COMMIT` of an aborted transaction with a rollback, which Diesel reports as success. The
+/// savepoint fails in an aborted transaction, and outside a transaction. Then `COMMIT` is not executed.
 const COMMIT: &str = "/* diesel-postgres-hot-upgrade: commit */ SAVEPOINT diesel_postgres_hot_upgrade; COMMIT";
 
 fn commit(conn: &mut PgConnection) -> Result<(), NotCommitted> {
     let depth_before = depth(conn).map_err(NotCommitted::Otherwise)?;
     if depth_before != 1 || !is_marked(conn) {
         let message = if depth_before > 1 { CLOSURE_LEFT_SAVEPOINT } else { CLOSURE_ENDED_TRANSACTION };
-        // Whatever transaction is open now, it is not to be somebody else's.
+        // A transaction that is open now must not reach the next user of the connection.
         return Err(NotCommitted::Otherwise(
             roll_back(conn).err().unwrap_or(Error::QueryBuilderError(message.into())),
         ));
