@@ -34,13 +34,21 @@ impl Healing {
     }
 }
 
+/// What the caches of a connection hold if it is not known what they were filled from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// They were emptied when the failed transaction ended. What it used had been verified.
+    IsEmpty,
+    MayBeWrong,
+}
+
 /// Asks the server, and corrects the caches. One round trip if nothing changed.
-pub(crate) fn heal(conn: &mut PgConnection) -> Healed {
-    let was_known = filled_from(conn).is_some();
+pub(crate) fn heal(conn: &mut PgConnection, unknown: Unknown) -> Healed {
+    let may_be_wrong = filled_from(conn).is_some() || unknown == Unknown::MayBeWrong;
     let healed = match synchronize_from(conn, Start::Failed) {
         Ok(Outcome::Changed(change)) if !change.is_of_search_path_only() => Healed::Types,
         // This crate's own statements were gone, or it was not known what the caches were filled from.
-        Ok(Outcome::Primed) if was_known || filled_from(conn).is_some() => Healed::Types,
+        Ok(Outcome::Primed) if may_be_wrong && filled_from(conn).is_some() => Healed::Types,
         Ok(Outcome::Unchanged) => heal_statements(conn).unwrap_or(Healed::Nothing),
         _ => Healed::Nothing,
     };

@@ -12,7 +12,7 @@ use diesel::result::Error;
 use crate::connection::transaction_state::{is_broken, is_in_transaction};
 use crate::connection::{caches, notes};
 use crate::environment;
-use crate::transaction::heal::{Healed, heal};
+use crate::transaction::heal::{Healed, Unknown, heal};
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the
 /// methods that Diesel has for it.
@@ -104,7 +104,7 @@ fn run<T, Q: QueryFragment<Pg>>(
     notes::forget_verified(conn);
     let had_no_effect = matches!(error, Error::DatabaseError(..)) && !is_broken(conn) && is_atomic(query);
     let may_heal = had_no_effect && !is_in_transaction(conn) && environment::is_on();
-    let healed = if may_heal { heal(conn) } else { Healed::Nothing };
+    let healed = if may_heal { heal(conn, Unknown::MayBeWrong) } else { Healed::Nothing };
     if let Healed::Nothing = healed {
         return first;
     }

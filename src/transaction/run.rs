@@ -13,7 +13,7 @@ use crate::connection::notes;
 use crate::connection::transaction_state::{State, depth, is_broken, is_marked, refresh, roll_back, status};
 use crate::report::log;
 use crate::transaction::begin::{Begin, begin};
-use crate::transaction::heal::{Healed, Healing, heal};
+use crate::transaction::heal::{Healed, Healing, Unknown, heal};
 
 /// How often a closure may run again, after statements that failed because types or the catalog changed.
 const MAX_RERUNS: usize = 2;
@@ -78,7 +78,7 @@ fn run_until_over<T, E: From<Error>>(
         if reruns == MAX_RERUNS {
             return Err(error);
         }
-        match heal(conn) {
+        match heal(conn, Unknown::IsEmpty) {
             Healed::Nothing => return Err(error),
             Healed::Types => {}
             Healed::Statements(statements) => healing = Some(statements),

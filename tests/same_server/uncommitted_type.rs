@@ -35,7 +35,7 @@ fn what_a_transaction_saw_of_itself_is_forgotten_when_it_is_rolled_back() {
     let upgrade = upgrade();
     let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
     synchronize(&mut conn).expect("a first look");
-    let rolled_back = conn.transaction::<(), _, _>(|conn| {
+    let rolled_back = conn.hot_transaction::<(), _, _>(|conn| {
         conn.batch_execute(RECREATE_ENUM)?;
         assert!(matches!(synchronize(conn), Ok(Outcome::Changed(_))));
         assert_eq!(write_and_read_back(conn, 1), Ok(()));
@@ -45,6 +45,20 @@ fn what_a_transaction_saw_of_itself_is_forgotten_when_it_is_rolled_back() {
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)), "nothing is known of it any more");
     assert_eq!(write_and_read_back(&mut conn, 2), Ok(()));
     assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)));
+}
+
+/// Diesel does not say when that transaction ends, so what it saw would outlive it.
+#[test]
+fn types_that_a_plain_transaction_changed_itself_are_an_error_that_says_what_to_do() {
+    let upgrade = upgrade();
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    synchronize(&mut conn).expect("a first look");
+    let result = conn.transaction(|conn| {
+        conn.batch_execute(RECREATE_ENUM)?;
+        synchronize(conn).map(drop)
+    });
+    assert!(result.expect_err("an error").to_string().contains("hot_transaction"));
+    assert_eq!(write_and_read_back(&mut conn, 1), Ok(()));
 }
 
 #[test]
