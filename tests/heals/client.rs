@@ -1,0 +1,63 @@
+//! Who uses a database: connections that are protected in three ways, and the control.
+
+use diesel::prelude::*;
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
+
+use crate::scenarios::Scenario;
+use crate::site::Site;
+use crate::support::pools::{HotPool, hot_pool};
+use crate::uses::How;
+
+/// What an application of this crate wraps its work in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum In {
+    HotTransaction,
+    HotQuery,
+}
+
+impl In {
+    pub(crate) fn run(self, conn: &mut PgConnection, scenario: &Scenario) -> QueryResult<()> {
+        match self {
+            In::HotTransaction => conn.hot_transaction(|conn| (scenario.used)(conn, How::Plain)),
+            In::HotQuery => (scenario.used)(conn, How::HotQuery),
+        }
+    }
+}
+
+/// A protected connection.
+pub(crate) enum Client {
+    /// It is in no pool, and was asked once.
+    Held(Box<PgConnection>),
+    /// It is in no pool, and was only used by plain statements so far.
+    NeverAsked(Box<PgConnection>),
+    /// A pool of one.
+    Pooled(HotPool),
+}
+
+impl Client {
+    pub(crate) fn all(site: &Site) -> [Client; 3] {
+        let mut held = site.connect();
+        synchronize(&mut held).expect("a first look");
+        [
+            Client::Held(Box::new(held)),
+            Client::NeverAsked(Box::new(site.connect())),
+            Client::Pooled(hot_pool(&site.url(), 1, site.way.cache())),
+        ]
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Client::Held(_) => "held",
+            Client::NeverAsked(_) => "never asked",
+            Client::Pooled(_) => "pooled",
+        }
+    }
+
+    /// Uses the connection, within a checkout of its own if it is in a pool.
+    pub(crate) fn with<T>(&mut self, work: impl FnOnce(&mut PgConnection) -> T) -> T {
+        match self {
+            Client::Held(conn) | Client::NeverAsked(conn) => work(conn),
+            Client::Pooled(pool) => work(&mut pool.get().expect("a checkout")),
+        }
+    }
+}
