@@ -32,17 +32,24 @@ pub(crate) enum Client {
     NeverAsked(Box<PgConnection>),
     /// A pool of one.
     Pooled(HotPool),
+    /// It was opened after the change. Behind a pooler that prepares statements, it meets plans that are older.
+    Newcomer(Box<PgConnection>),
 }
 
 impl Client {
-    pub(crate) fn all(site: &Site) -> [Client; 3] {
+    /// Those that are there before the change.
+    pub(crate) fn all(site: &Site) -> Vec<Client> {
         let mut held = site.connect();
         synchronize(&mut held).expect("a first look");
-        [
+        vec![
             Client::Held(Box::new(held)),
             Client::NeverAsked(Box::new(site.connect())),
             Client::Pooled(hot_pool(&site.url(), 1, site.way.cache())),
         ]
+    }
+
+    pub(crate) fn newcomer(site: &Site) -> Client {
+        Client::Newcomer(Box::new(site.connect()))
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -50,13 +57,14 @@ impl Client {
             Client::Held(_) => "held",
             Client::NeverAsked(_) => "never asked",
             Client::Pooled(_) => "pooled",
+            Client::Newcomer(_) => "newcomer",
         }
     }
 
     /// Uses the connection, within a checkout of its own if it is in a pool.
     pub(crate) fn with<T>(&mut self, work: impl FnOnce(&mut PgConnection) -> T) -> T {
         match self {
-            Client::Held(conn) | Client::NeverAsked(conn) => work(conn),
+            Client::Held(conn) | Client::NeverAsked(conn) | Client::Newcomer(conn) => work(conn),
             Client::Pooled(pool) => work(&mut pool.get().expect("a checkout")),
         }
     }

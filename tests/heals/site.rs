@@ -105,7 +105,9 @@ impl Site {
 
     /// Another session runs this, past any pooler.
     pub(crate) fn run(&mut self, sql: &str) {
-        self.owner.batch_execute(sql).expect(sql);
+        if !sql.is_empty() {
+            self.owner.batch_execute(sql).expect(sql);
+        }
     }
 
     pub(crate) fn owner(&mut self) -> &mut PgConnection {

@@ -1,13 +1,16 @@
 //! What applications do again and again: a query whose statement, result or bind may have gone stale.
 
+use std::marker::PhantomData;
+
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Binary, HasSqlType, Nullable};
+use diesel::sql_types::{Binary, Nullable, Untyped};
 use diesel_postgres_hot_upgrade::HotUpgradeExt;
 
-use crate::support::meaning::{Label, Named};
+use crate::support::meaning::Label;
 
 /// How a statement is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,43 +27,73 @@ struct Row {
     value: Vec<u8>,
 }
 
+/// A statement that Diesel keeps prepared, which it does not with those of `sql_query`. If `Bound` is a type, a value of it
+/// is bound in the middle.
+#[derive(Debug, Clone, Copy)]
+struct Kept<Bound> {
+    sql: [&'static str; 2],
+    bound: PhantomData<Bound>,
+}
+
+impl<Bound> Query for Kept<Bound> {
+    type SqlType = Untyped;
+}
+
+impl<Bound> RunQueryDsl<PgConnection> for Kept<Bound> {}
+
+/// It is kept by its text.
+impl<Bound> QueryId for Kept<Bound> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Kept<()> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.sql.iter().for_each(|sql| out.push_sql(sql));
+        Ok(())
+    }
+}
+
+impl QueryFragment<Pg> for Kept<Label> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(self.sql[0]);
+        out.push_bind_param::<Nullable<Label>, Option<Nothing>>(&None)?;
+        out.push_sql(self.sql[1]);
+        Ok(())
+    }
+}
+
+fn rows<Bound>(conn: &mut PgConnection, how: How, sql: [&'static str; 2]) -> QueryResult<Vec<Row>>
+where
+    Kept<Bound>: QueryFragment<Pg>,
+{
+    let kept = Kept::<Bound> { sql, bound: PhantomData };
+    match how {
+        How::Plain => kept.load(conn),
+        How::HotQuery => conn.hot_query(kept).load(),
+    }
+}
+
 /// Runs a query whose column `value` ends with these bytes in its only row, whatever its type.
 pub(crate) fn reads(conn: &mut PgConnection, how: How, sql: &'static str, end: &[u8]) -> QueryResult<()> {
-    let rows: Vec<Row> = match how {
-        How::Plain => diesel::sql_query(sql).load(conn)?,
-        How::HotQuery => conn.hot_query(diesel::sql_query(sql)).load()?,
-    };
+    let rows = rows::<()>(conn, how, [sql, ""])?;
     if matches!(&rows[..], [row] if row.value.ends_with(end)) {
         return Ok(());
     }
     Err(wrong(format!("{rows:?} in place of {end:?}")))
 }
 
-/// Binds a value of the type `label`, by its name.
+/// Binds a value of the type `label`, by its name. The server says what it took it for.
 pub(crate) fn binds_label(conn: &mut PgConnection, how: How) -> QueryResult<()> {
-    binds::<Label>(conn, how)
-}
-
-/// Binds a value of a type, by its name. The server says what it took it for.
-pub(crate) fn binds<ST: Named + Send>(conn: &mut PgConnection, how: How) -> QueryResult<()>
-where
-    Pg: HasSqlType<ST>,
-{
-    let sql = format!("SELECT concat(pg_typeof($1), ' ', to_regtype('{}')) AS value", ST::NAME);
-    let query = diesel::sql_query(sql).bind::<Nullable<ST>, _>(None::<Nothing>);
-    let rows: Vec<Row> = match how {
-        How::Plain => query.load(conn)?,
-        How::HotQuery => conn.hot_query(query).load()?,
-    };
-    let answer: Vec<_> = rows.into_iter().map(|row| String::from_utf8_lossy(&row.value).into_owned()).collect();
-    let is_right = |answer: &String| answer.split_once(' ').is_some_and(|(bound, named)| bound == named);
-    if answer.len() == 1 && answer.iter().all(is_right) { Ok(()) } else { Err(wrong(format!("{answer:?}"))) }
+    let sql = ["SELECT (pg_typeof(", ")::oid = to_regtype('label')::oid)::text AS value"];
+    let rows = rows::<Label>(conn, how, sql)?;
+    if matches!(&rows[..], [row] if row.value == b"true") { Ok(()) } else { Err(wrong(format!("{rows:?}"))) }
 }
 
 #[derive(Debug)]
 struct Nothing;
 
-impl<ST> ToSql<ST, Pg> for Nothing {
+impl ToSql<Label, Pg> for Nothing {
     fn to_sql<'b>(&'b self, _out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         Ok(IsNull::Yes)
     }
