@@ -12,6 +12,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::result::Error;
 
+use crate::catalog::clock;
 use crate::catalog::server::IdentifiedBy;
 use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::catalog::table::{Current, OID_TABLE};
@@ -92,7 +93,8 @@ pub enum Outcome {
 /// # }
 /// ```
 pub fn synchronize(conn: &mut PgConnection) -> QueryResult<Outcome> {
-    synchronize_from(conn, Start::Check)
+    let start = if is_in_transaction(conn) { Start::Inside } else { Start::Check };
+    synchronize_from(conn, start)
 }
 
 pub(crate) fn synchronize_from(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
@@ -149,7 +151,8 @@ fn agree(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
         },
         in_transaction: is_in_transaction(conn),
         is_end_noticed: is_end_noticed(conn),
-        always_looks: start == Start::Failed,
+        always_looks: matches!(start, Start::Failed | Start::Inside),
+        asks_for_changes: start == Start::Failed,
     };
     let agreed = guarded(conn, |conn| {
         let snapshot = asking.find(conn, before.as_ref(), start)?;
@@ -187,6 +190,10 @@ fn settle(
     if let Some(before) = before.filter(|before| is_trusted && before.place == found.place) {
         if before.id == found.id {
             caches::fill_again_if_uncertain(conn, &found);
+            if !asking.in_transaction && !found.is_uncertain() {
+                // It was suspended for a transaction before the last checkout.
+                caches::restore_statement_cache(conn);
+            }
             return Ok(Outcome::Unchanged);
         }
         if !caches::conflict(conn, before, &found) && !found.is_uncertain() {
@@ -199,6 +206,9 @@ fn settle(
         if has_other_path {
             return Err(Error::QueryBuilderError(OTHER_SEARCH_PATH.into()));
         }
+        if found.scope == Scope::Transaction {
+            return Err(Error::QueryBuilderError(OWN_TYPES.into()));
+        }
         if before.is_none() {
             // It is not known whether the session has this path, or the transaction alone.
             if !is_emptied {
@@ -208,8 +218,11 @@ fn settle(
         }
     }
     if !is_emptied {
-        let is_for_now = asking.in_transaction && (has_other_path || start == Start::Distrust);
-        let is_suspended = is_for_now || found.is_uncertain();
+        let is_own = found.scope == Scope::Transaction;
+        let is_for_now = asking.in_transaction && (has_other_path || is_own || start == Start::Distrust);
+        // If it is suspended, the last transaction was a tenant's, and the next one may well be.
+        let stays_suspended = before.is_none() && notes::lasting(conn).suspended_cache.is_some();
+        let is_suspended = is_for_now || stays_suspended || found.is_uncertain();
         let statements = if is_suspended { StatementCache::Suspended } else { StatementCache::AsTheUserSetIt };
         caches::empty(conn, level, statements)?;
     }
@@ -228,7 +241,8 @@ fn note_move(from: &Snapshot, to: &Snapshot) {
         return;
     }
     OID_TABLE.alternation.note(left, entered);
-    if from.server.is_same_for_a_reader(&to.server) && OID_TABLE.alternation.concerns(entered) {
+    if from.server.is_same_for_a_reader(&to.server) && OID_TABLE.alternation.concerns(entered, Some(clock::now()))
+    {
         warnings::that_replicas_take_turns();
     }
 }
@@ -237,6 +251,10 @@ fn note_move(from: &Snapshot, to: &Snapshot) {
 const OTHER_SEARCH_PATH: &str = "synchronize found another search_path inside a transaction or savepoint that \
      diesel-postgres-hot-upgrade did not begin, so it can't tell when that path ends: use hot_transaction_with and \
      before_probe(\"SET LOCAL search_path = …\"), or set the path before the transaction begins";
+
+const OWN_TYPES: &str = "synchronize found types that this transaction changed by itself, inside a transaction or \
+     savepoint that diesel-postgres-hot-upgrade did not begin, so it can't tell whether they stay: run migrations in \
+     hot_transaction, or call synchronize after the transaction";
 
 /// Is the innermost transaction or savepoint one of which this crate notices the end? (A test transaction ends with its
 /// connection.)

@@ -1,6 +1,5 @@
-//! The `log` backend is the application's code: it may panic, and it may use the pool that it is told about. What it is
-//! told has no control characters. A program of its own, since there is one backend in a process; so its tests run one at
-//! a time.
+//! The `log` backend is the application's code: it may panic, and it may use the pool that a record is about. No record
+//! has a control character. A process has one backend, so these tests are a program, and run one at a time.
 
 // Other programs use the rest.
 #[allow(dead_code, unused_imports)]

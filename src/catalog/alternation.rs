@@ -10,17 +10,14 @@ use crate::catalog::server::Identity;
 /// How long two servers count as taking turns after a connection has come back from one to the other.
 const MEMORY: Duration = Duration::from_secs(60);
 
-/// A move back, and one more.
-const MIN_RETURNS: u32 = 2;
-
 /// More moves are not remembered; the oldest goes first.
 const MAX_MOVES: usize = 64;
 
 /// The moves of connections from one server to another in the last minute.
 ///
 /// If two servers take turns, a plain statement may be answered by the one, and Diesel may look a type up there, while
-/// every check is answered by the other. So nothing that a connection looked up by itself can be trusted. A switch and its
-/// undoing are no turns yet: after the next move they are.
+/// every check is answered by the other. So nothing that a connection looked up by itself can be trusted. After a switch
+/// and its undoing, that concerns connections that were there before; after one more move, all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Alternation {
     moves: Mutex<Vec<Move>>,
@@ -47,7 +44,8 @@ impl Alternation {
             |from: &Identity, to: &Identity| moves.iter().find(|known| known.from == *from && known.to == *to);
         let back = last(to, from).map(|back| back.at);
         let (before, mut returns) = last(from, to).map_or((None, 0), |same| (Some(same.at), same.returns));
-        if back.is_some_and(|back| before.is_none_or(|before| before <= back)) {
+        let is_return = back.is_some_and(|back| before.is_none_or(|before| before <= back));
+        if is_return || from == to {
             returns += 1;
         }
         moves.retain(|known| (&known.from, &known.to) != (from, to));
@@ -60,13 +58,12 @@ impl Alternation {
 
     /// Notes that another server answered between two answers of this one.
     pub(crate) fn note_in_between(&self, identity: &Identity) {
-        for _ in 0..MIN_RETURNS {
-            self.note(identity, identity);
-        }
+        self.note(identity, identity);
     }
 
-    /// Does this server take turns with another one?
-    pub(crate) fn concerns(&self, identity: &Identity) -> bool {
+    /// Does this server take turns with another one, so that a connection whose caches were emptied then may know types of
+    /// the other one?
+    pub(crate) fn concerns(&self, identity: &Identity, emptied: Option<Instant>) -> bool {
         if !self.was_used.load(Ordering::Relaxed) {
             return false;
         }
@@ -76,7 +73,15 @@ impl Alternation {
         let own = recent.filter(|known| known.from == *identity || known.to == *identity);
         own.clone().any(|one| {
             let back = own.clone().find(|back| back.from == one.to && back.to == one.from);
-            back.is_some_and(|back| one.returns + back.returns >= MIN_RETURNS)
+            back.is_some_and(|back| {
+                let is_older = emptied.is_none_or(|emptied| emptied < one.at.max(back.at));
+                let returns = if one.from == one.to { one.returns } else { one.returns + back.returns };
+                match returns {
+                    0 => false,
+                    1 => is_older,
+                    _ => true,
+                }
+            })
         })
     }
 
@@ -92,29 +97,34 @@ mod tests {
     use crate::catalog::server::tests::server;
 
     #[test]
-    fn a_switch_and_its_undoing_are_no_alternation() {
+    fn an_undone_switch_concerns_connections_that_were_there_before() {
         let identity = |started| server(7, started, 120_022).place(Replicas::Distinct).identity;
         let (old, new, other) = (identity(1), identity(2), identity(3));
-        let alternation = Alternation::default();
+        let (alternation, before) = (Alternation::default(), clock::now());
         // Many connections move.
         for _ in 0..3 {
             alternation.note(&old, &new);
         }
+        assert!(!alternation.concerns(&old, Some(before)), "a switch");
         for _ in 0..3 {
             alternation.note(&new, &old);
         }
-        assert!(!alternation.concerns(&old) && !alternation.concerns(&new), "an undone switch");
+        let after = clock::now();
+        assert!(alternation.concerns(&old, Some(before)) && alternation.concerns(&old, None));
+        assert!(!alternation.concerns(&old, Some(after)) && !alternation.concerns(&other, Some(before)));
         alternation.note(&old, &new);
-        assert!(alternation.concerns(&old) && alternation.concerns(&new) && !alternation.concerns(&other));
+        assert!(alternation.concerns(&old, Some(clock::now())), "they take turns");
         clock::tests::advance(MEMORY);
-        assert!(!alternation.concerns(&old));
+        assert!(!alternation.concerns(&old, None));
     }
 
     #[test]
-    fn an_answer_in_between_is_an_alternation() {
+    fn an_answer_in_between_concerns_connections_that_were_there() {
         let identity = server(7, 1, 120_022).place(Replicas::Distinct).identity;
-        let alternation = Alternation::default();
+        let (alternation, before) = (Alternation::default(), clock::now());
         alternation.note_in_between(&identity);
-        assert!(alternation.concerns(&identity));
+        assert!(
+            alternation.concerns(&identity, Some(before)) && !alternation.concerns(&identity, Some(clock::now()))
+        );
     }
 }

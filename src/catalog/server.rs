@@ -33,6 +33,8 @@ pub(crate) struct SearchPath {
     quotes_all_identifiers: bool,
     /// The setting, which a check compares.
     pub(crate) setting: String,
+    /// The role, if the setting names its schema.
+    pub(crate) role: Option<String>,
 }
 
 impl SearchPath {
@@ -108,8 +110,9 @@ impl Server {
         let database = next()?;
         let quotes_all_identifiers = next()? == "on";
         let setting = next()?;
+        let role = Some(next()?).filter(|_| setting.contains("$user"));
         let schemas = fields.filter(|schema| !schema.starts_with("pg_temp_")).collect();
-        let path = SearchPath { schemas, quotes_all_identifiers, setting };
+        let path = SearchPath { schemas, quotes_all_identifiers, setting, role };
         Ok(Server { system_identifier, started, in_recovery, catalog_file, version, database, path })
     }
 
@@ -201,7 +204,8 @@ pub(crate) mod tests {
     pub(crate) fn server_in(system_identifier: i64, started: i64, version: i32, schemas: &[&str]) -> Server {
         let fields =
             [system_identifier.to_string(), started.to_string(), "false".into(), "base/16392/1247".into()];
-        let rest = [&version.to_string(), "app", "off", &schemas.join(", "), "pg_catalog"].map(str::to_owned);
+        let rest =
+            [&version.to_string(), "app", "off", &schemas.join(", "), "me", "pg_catalog"].map(str::to_owned);
         let schemas = schemas.iter().map(|schema| (*schema).to_owned());
         Server::from_fields(fields.into_iter().chain(rest).chain(schemas).collect()).expect("all fields")
     }

@@ -72,6 +72,7 @@ pub(crate) fn restore_statement_cache(conn: &mut PgConnection) {
 /// Empties the OID cache. No round trip. The connection is *unknown* afterwards.
 pub(crate) fn forget_oids(conn: &mut PgConnection) {
     notes::keep_lasting(conn, |conn| *conn.get_metadata_cache() = PgMetadataCache::new());
+    notes::set_emptied(conn);
 }
 
 /// Empties both caches. No round trip, since the statement cache is suspended.

@@ -8,6 +8,7 @@ use diesel::connection::CacheSize;
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
 use lazy_static::lazy_static;
 
+use crate::catalog::clock;
 use crate::catalog::server::Replicas;
 use crate::catalog::snapshot::SnapshotId;
 use crate::probe::check::{Mark, Staleness};
@@ -143,6 +144,15 @@ pub(crate) fn forget_verified(conn: &mut PgConnection) {
     if read(conn, "verified").is_some() {
         write(conn, "verified", 0);
     }
+}
+
+/// When the caches were emptied last. `None` if that is not known.
+pub(crate) fn emptied_at(conn: &mut PgConnection) -> Option<Instant> {
+    clock::now().checked_sub(since(conn, "emptied")?)
+}
+
+pub(crate) fn set_emptied(conn: &mut PgConnection) {
+    set_since(conn, "emptied");
 }
 
 fn since(conn: &mut PgConnection, name: &'static str) -> Option<Duration> {

@@ -9,11 +9,11 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool};
 
-use crate::catalog::server::{IdentifiedBy, PgStart};
+use crate::catalog::server::{IdentifiedBy, PgStart, SearchPath};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::tracked::tracked;
 use crate::probe::sql::{
-    CATALOG_FILE, DIGEST, IN_RECOVERY, OLDEST_OPEN, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
+    CATALOG_FILE, DIGEST, IN_RECOVERY, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
     VANISHED_STATEMENTS, VERSION, WATCHED, catalog_changed_since, constant, only_tracked, sees_the_present,
 };
 
@@ -23,10 +23,12 @@ const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
 /// schemas.
 fn condition(snapshot: &Snapshot) -> [&str; 2] {
     let of_content = snapshot.content.condition.get_or_init(|| server_and_types(snapshot));
-    let of_path = snapshot
-        .path_condition
-        .get_or_init(|| format!(" AND {SEARCH_PATH}{EQUALS}{}", constant(&snapshot.place.path.setting)));
-    [of_content, of_path]
+    [of_content, snapshot.path_condition.get_or_init(|| search_path(&snapshot.place.path))]
+}
+
+fn search_path(path: &SearchPath) -> String {
+    let role = path.role.as_ref().map(|role| format!(" AND {ROLE}{EQUALS}{}", constant(role)));
+    format!(" AND {SEARCH_PATH}{EQUALS}{}{}", constant(&path.setting), role.unwrap_or_default())
 }
 
 fn server_and_types(snapshot: &Snapshot) -> String {
@@ -136,8 +138,8 @@ pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool
 const NO_SUCH_SETTING: &str =
     "diesel-postgres-hot-upgrade begins this transaction anew, for other types or another server";
 
-/// Did a check that traveled with `BEGIN` say no? Every language of the server's messages quotes the setting. Any
-/// other error, such as a cancelled query, says nothing of the snapshot.
+/// Did a check that traveled with `BEGIN` say no? The server's message quotes the setting, in every language. Any other
+/// error, such as a cancelled query, says nothing of the snapshot.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::DatabaseError(_, information) if information.message().contains(NO_SUCH_SETTING))
 }

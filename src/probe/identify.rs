@@ -9,8 +9,8 @@ use diesel::sql_types::{self, Array, BigInt, Integer, Oid};
 use crate::catalog::server::Server;
 use crate::probe::check::Mark;
 use crate::probe::sql::{
-    CATALOG_FILE, IN_RECOVERY, OLDEST_OPEN, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS,
-    VERSION,
+    CATALOG_FILE, IN_RECOVERY, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
+    VANISHED_STATEMENTS, VERSION,
 };
 
 /// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
@@ -47,7 +47,7 @@ pub(crate) fn identity_fields(level: Level) -> String {
     format!(
         "ARRAY[{system_identifier}, {started}, {in_recovery}, {CATALOG_FILE}, {VERSION}, \
          pg_catalog.current_database()::pg_catalog.text, \
-         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}]::pg_catalog.text[]{schemas}"
+         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}, {ROLE}]::pg_catalog.text[]{schemas}"
     )
 }
 

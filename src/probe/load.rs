@@ -106,7 +106,7 @@ impl QueryId for Load {
 }
 
 const TYPES: &str = "WITH types AS (\
-     SELECT t.oid, t.typarray, n.nspname::pg_catalog.text AS schema, t.typname::pg_catalog.text AS name, \
+     SELECT t.oid, t.typarray, t.typnamespace, n.nspname::pg_catalog.text AS schema, t.typname::pg_catalog.text AS name, \
      pg_catalog.concat((SELECT a.typname FROM pg_catalog.pg_type a \
      WHERE a.oid OPERATOR(pg_catalog.=) t.typarray)) AS array_name, \
      pg_catalog.quote_ident(n.nspname::pg_catalog.text) AS quoted_schema, \

@@ -17,6 +17,9 @@ pub(crate) const CATALOG_FILE: &str = "pg_catalog.pg_relation_filepath(1247::pg_
 /// As it was set. Another one may find other types by the same names, also types that are not watched.
 pub(crate) const SEARCH_PATH: &str = "pg_catalog.current_setting('search_path')";
 
+/// Whose schema `"$user"` in a search path is.
+pub(crate) const ROLE: &str = "pg_catalog.\"current_user\"()::pg_catalog.text";
+
 pub(crate) const VERSION: &str = "pg_catalog.current_setting('server_version_num')";
 
 /// Before and after an array of OIDs: what the server shows of them. A type's name as `regtype` shows it changes with a
@@ -64,9 +67,11 @@ pub(crate) fn constant(text: &str) -> String {
     format!("pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), 'UTF8')")
 }
 
-/// Says which types there are, by their OIDs.
+/// Says which types there are, by their OIDs, and in which schemas. A type that moves to another schema of the search path
+/// is shown as before.
 pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), \
-     pg_catalog.sum(t.oid::pg_catalog.int8), pg_catalog.sum(pg_catalog.hashoid(t.oid)::pg_catalog.int8))";
+     pg_catalog.sum(t.oid::pg_catalog.int8), \
+     pg_catalog.sum(pg_catalog.hashtext(pg_catalog.concat(t.oid, ' ', t.typnamespace))::pg_catalog.int8))";
 
 /// A transaction's id, in 32 bits, below which every transaction had ended.
 pub(crate) const OLDEST_OPEN: &str = "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())";

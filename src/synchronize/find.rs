@@ -37,7 +37,9 @@ pub(crate) enum Start {
     /// other connection: where another database or another search path looks the same, what changes later would be
     /// compared with that one.)
     New(Option<SnapshotId>),
-    /// A statement failed: look for new types in any case.
+    /// The user asks inside a transaction, which may have created types: look for new types in any case.
+    Inside,
+    /// A statement failed: look for new types in any case, and ask whether statements are out of date.
     Failed,
     /// Servers take turns, so what Diesel looked up by itself may be of another one: empty the caches in any case.
     Distrust,
@@ -100,6 +102,7 @@ pub(super) struct Asking {
     /// This crate notices the end of the innermost transaction or savepoint.
     pub(super) is_end_noticed: bool,
     pub(super) always_looks: bool,
+    pub(super) asks_for_changes: bool,
 }
 
 impl Asking {
@@ -161,7 +164,7 @@ impl Asking {
             NewTypes::Found => return Ok(Holds::NoOrIncomplete),
             NewTypes::Unknown(permit) => permit,
         };
-        let asks_for_changes = self.always_looks && snapshot.database.may_ask_for_changes();
+        let asks_for_changes = self.asks_for_changes && snapshot.database.may_ask_for_changes();
         let mark = asks_for_changes.then(|| notes::mark(conn));
         match check_and_look(conn, snapshot, self.in_transaction, mark)? {
             Looked::NothingNew { took, is_public, staleness } => {
@@ -291,7 +294,7 @@ impl Asking {
             }
             Err(error) if !is_alive(conn, &error) => Err(error),
             Err(error) if is_known => {
-                // The server has told its types before. This was a timeout, for example: the next checkout asks again.
+                // The server has told its types before: this was a timeout, for example. It is asked again.
                 log::note(format_args!("a probe was interrupted: {}", printable(&error)));
                 Ok(Found { snapshot: None, level: Level::Mute, is_emptied: true })
             }

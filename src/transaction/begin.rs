@@ -51,9 +51,9 @@ impl Begun {
             snapshot.scope != Scope::Transaction && Some(&snapshot.place.path) == self.path.as_ref()
         });
         if !is_for_the_session {
+            // The statement cache stays suspended: the next transaction may well be another tenant's.
             caches::forget_oids(conn);
-        }
-        if snapshot.is_none_or(|snapshot| !snapshot.is_uncertain()) {
+        } else if snapshot.is_none_or(|snapshot| !snapshot.is_uncertain()) {
             caches::restore_statement_cache(conn);
         }
     }
@@ -107,7 +107,7 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
     let Some(known) = moved_to_latest(conn) else {
         return Ok(Checked::Not(Start::Check));
     };
-    if OID_TABLE.alternation.concerns(&known.place.identity) {
+    if OID_TABLE.alternation.concerns(&known.place.identity, notes::emptied_at(conn)) {
         return Ok(Checked::Not(Start::Distrust));
     }
     let look = match NewTypes::since(&known, false, false) {
@@ -125,11 +125,8 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
             Ok(Checked::Begun)
         }
         Err(error) if is_broken(conn) => Err(error),
-        // The server aborted the transaction, of which Diesel doesn't know.
-        Err(error) => {
-            let start = if is_refusal(&error) { Start::Refused { looked: look.is_some() } } else { Start::Check };
-            roll_back(conn).map(|()| Checked::Not(start))
-        }
+        Err(error) if is_refusal(&error) => Ok(Checked::Not(Start::Refused { looked: look.is_some() })),
+        Err(_) => Ok(Checked::Not(Start::Check)),
     }
 }
 

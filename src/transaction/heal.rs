@@ -36,11 +36,11 @@ impl Healing {
 
 /// Asks the server, and corrects the caches. One round trip if nothing changed.
 pub(crate) fn heal(conn: &mut PgConnection) -> Healed {
-    let (was_known, was_seen) = (filled_from(conn).is_some(), notes::lasting(conn).resets.is_some());
+    let was_known = filled_from(conn).is_some();
     let healed = match synchronize_from(conn, Start::Failed) {
         Ok(Outcome::Changed(change)) if !change.is_of_search_path_only() => Healed::Types,
-        // The server is the same, but this crate's own statements were gone; or it had never asked.
-        Ok(Outcome::Primed) if was_known || !was_seen => Healed::Types,
+        // This crate's own statements were gone, or it was not known what the caches were filled from.
+        Ok(Outcome::Primed) if was_known || filled_from(conn).is_some() => Healed::Types,
         Ok(Outcome::Unchanged) => heal_statements(conn).unwrap_or(Healed::Nothing),
         _ => Healed::Nothing,
     };

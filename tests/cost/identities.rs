@@ -46,6 +46,22 @@ fn a_restart_resets_each_connection_once_and_is_not_reported() {
     assert!(is_wrong(&plain::<Label>(&mut stock)));
 }
 
+#[test]
+fn a_rewrite_of_the_catalog_resets_each_connection_once_and_is_not_reported() {
+    let mut alone = alone();
+    let server = original(12);
+    session(&server).batch_execute(CREATE).expect("a type");
+    let pool = pool_of(SIZE, HotUpgradeManager::new(server.url(DATABASE)));
+    assert_eq!(storm(&pool, plain::<Label>), [""; 0]);
+    alone.begin();
+    session(&server).batch_execute("VACUUM FULL pg_type").expect("another file");
+    for ask in [plain::<Label>, verified::<Label>, plain::<Label>] {
+        assert_eq!(storm(&pool, ask), [""; 0]);
+    }
+    let counted = alone.counted();
+    assert_eq!(counted, Counted { resets: u64::from(SIZE), loads: 1, ..Counted::default() });
+}
+
 /// A primary and two standbys of it, of which the second is of another minor version.
 fn replicas() -> [Cluster; 3] {
     let mut primary = original(17);

@@ -3,14 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::r2d2::{CustomizeConnection, Error, Pool};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, stats};
+use diesel::sql_types::BigInt;
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, stats};
 use fixture::{count_titled, migrate, write_and_read_back};
 use testbed::{Cluster, PgBouncer, PgBouncerConfig};
 
+use crate::comings_and_goings::database;
 use crate::pools::{next_number, pool, upgrade};
 use crate::support::counted::alone;
+use crate::support::diverging::connect;
+use crate::support::freshness::wait_until_stale;
+use crate::support::meaning::{Label, meaning};
 
 #[derive(Debug, Clone, Default)]
 struct CountAcquired(Arc<AtomicUsize>);
@@ -66,4 +73,58 @@ fn restarts_leave_few_prepared_statements_behind() {
     }
     assert_eq!(stats().changes(), before.changes(), "a restart is no change");
     assert!((4..64).contains(&most), "{most} prepared statements");
+}
+
+fn statements_left(conn: &mut PgConnection) -> i64 {
+    diesel::select(sql::<BigInt>("(SELECT count(*) FROM pg_prepared_statements)"))
+        .get_result(conn)
+        .expect("a count")
+}
+
+/// Each is a snapshot of its own, whose check is a prepared statement of its own; nothing is reset.
+#[test]
+fn types_that_are_added_leave_few_checks_behind() {
+    let _alone = alone();
+    let url = database("added");
+    let pool = pool(&url, 1);
+    for number in 0..15 {
+        connect(&url).batch_execute(&format!("CREATE TYPE added_{number} AS ENUM ('x')")).expect("a type");
+        wait_until_stale();
+        for _ in 0..3 {
+            drop(pool.get().expect("a connection"));
+        }
+    }
+    let left = statements_left(&mut pool.get().expect("a connection"));
+    assert!(left < 8, "{left} statements");
+}
+
+/// Which is what every transaction of an application with tenants does.
+#[test]
+fn tenants_transactions_leave_few_statements_behind_and_wear_no_connection_out() {
+    let _alone = alone();
+    let url = database("by_tenant");
+    let create = "CREATE SCHEMA tenant; CREATE TYPE tenant.label AS ENUM ('x')";
+    connect(&url).batch_execute(create).expect("a tenant");
+    let acquired = CountAcquired::default();
+    let pool = Pool::builder()
+        .max_size(1)
+        .connection_customizer(Box::new(HotUpgradeCustomizer::wrap(Box::new(acquired.clone()))))
+        .build(HotUpgradeManager::new(url))
+        .expect("a pool");
+    let as_tenant = |conn: &mut PgConnection| {
+        let path = "SET LOCAL search_path = tenant, public";
+        conn.hot_transaction_with(|builder| builder.before_probe(path), meaning::<Label>).expect("a transaction");
+    };
+    let before = stats();
+    for _ in 0..100 {
+        as_tenant(&mut pool.get().expect("a connection"));
+    }
+    let resets = stats().resets() - before.resets();
+    let acquired = acquired.0.load(Ordering::SeqCst);
+    let mut conn = pool.get().expect("a connection");
+    for _ in 0..40 {
+        as_tenant(&mut conn);
+    }
+    let left = statements_left(&mut conn);
+    assert!(acquired <= 2 && left < 64, "{resets} resets, {acquired} connections, {left} statements");
 }

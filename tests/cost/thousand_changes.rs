@@ -17,8 +17,8 @@ const WARM_UP: u64 = 600;
 const MAX_STATEMENTS: i64 = 64;
 /// Types that stay as they are, so that a snapshot that is kept weighs something: about 150 KiB.
 const BYSTANDERS: u32 = 900;
-/// All snapshots together may have 64 MiB, as the process counts them; the allocator's own needs are not counted.
-const MAX_SNAPSHOTS_IN_KIB: u64 = 96 * 1024;
+/// All snapshots together may have 64 MiB, as the process counts them: without what the allocator adds.
+const MAX_SNAPSHOTS_IN_KIB: u64 = 128 * 1024;
 /// Well below what the snapshots of the changes after the warm-up would take.
 const MAX_GROWTH_IN_KIB: u64 = 4 * 1024;
 

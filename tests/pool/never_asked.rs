@@ -83,3 +83,20 @@ fn an_error_of_the_application_on_a_connection_that_was_never_asked_stays_its_er
     }
     assert_eq!(write_and_read_back(&mut conn, 2), Ok(()));
 }
+
+/// A tenant's transaction leaves a connection of which it is not known what its caches hold.
+#[test]
+fn a_query_heals_a_connection_after_a_tenants_transaction() {
+    let upgrade = upgrade();
+    for server in [upgrade.old, upgrade.new] {
+        upgrade.run_on(server, "CREATE SCHEMA tenant").expect("a schema");
+    }
+    let mut conn = PgConnection::establish(&upgrade.url()).expect("a connection");
+    let path = "SET LOCAL search_path = tenant, public";
+    let as_tenant = conn
+        .hot_transaction_with(|builder| builder.before_probe(path), |conn| count_titled(conn, "no such title"));
+    assert_eq!(as_tenant, Ok(0));
+    assert_eq!(count_titled(&mut conn, "no such title"), Ok(0));
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    assert_eq!(conn.hot_query(titled("no such title").count()).get_result(), Ok(0_i64));
+}

@@ -11,7 +11,7 @@ use testbed::{Cluster, Forwarder};
 
 use crate::support::backend::alone;
 
-/// A line of a log that was not logged, a terminal's escape sequence, two format strings, and the reverse of what follows.
+/// A forged line of a log, a terminal's escape sequence, two format strings, and a mark that reverses what follows.
 const HOSTILE: &str = "a\nWARN b\u{1b}[2J{}%s\u{202e}c";
 
 /// The same in a URL.

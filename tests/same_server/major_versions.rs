@@ -36,8 +36,8 @@ fn every_major_version_is_understood() {
     }
 }
 
-/// The constants that a check compares with are decoded when it is planned, which is once for each preparation. (To text
-/// they are converted each time: on no version is that function immutable.)
+/// The constants that a check compares with are decoded when it is planned, which is once for each preparation. (They
+/// are converted to text each time: that function is immutable on no version.)
 #[test]
 fn the_server_plans_a_check_once_and_decodes_its_constants_then() {
     const CHECKS: usize = 20;

@@ -3,10 +3,11 @@
 use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, ManageConnection, Pool};
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager};
+use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, synchronize};
 use fixture::Upgrade;
 
 use crate::support::kinds::moods::moods;
+use crate::support::meaning::{Label, plain, verified};
 use crate::support::pools::{NOTHING_WRONG, builder, hot_pool, on_every_connection, stock_pool, upgrade};
 
 const SIZE: u32 = 2;
@@ -153,4 +154,24 @@ fn a_type_that_appears_in_a_schema_of_the_path_that_was_not_there_is_found() {
 #[test]
 fn a_type_that_appears_in_the_schema_of_the_user_is_found() {
     is_found_in_an_earlier_schema("\"$user\", public", "postgres");
+}
+
+/// `"$user"` is another schema then, although the setting is the same.
+#[test]
+fn a_role_that_has_a_schema_of_its_own_binds_the_row_types_in_it() {
+    let upgrade = upgrade();
+    let role = format!("own_schema_{}", std::process::id());
+    let create = format!(
+        "CREATE TABLE label (); CREATE ROLE {role}; CREATE SCHEMA {role} AUTHORIZATION {role};
+        CREATE TABLE {role}.label ()"
+    );
+    upgrade.run_on(upgrade.old, &create).expect("two row types of a name");
+    let [mut held, mut looked] = [(); 2].map(|()| {
+        let mut conn = diesel::PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+        assert_eq!(verified::<Label>(&mut conn), Ok(()));
+        conn.batch_execute(&format!("SET ROLE {role}")).expect("a role");
+        conn
+    });
+    synchronize(&mut looked).expect("a look");
+    assert_eq!((verified::<Label>(&mut held), plain::<Label>(&mut looked)), (Ok(()), Ok(())));
 }

@@ -2,10 +2,11 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::{Outcome, synchronize};
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
 use fixture::{RECREATE_ENUM, write_and_read_back};
 
 use crate::support::freshness::wait_until_stale;
+use crate::support::meaning::{Label, judge, meaning, plain};
 use crate::support::pools::upgrade;
 
 #[test]
@@ -60,4 +61,56 @@ fn what_a_raw_transaction_saw_of_itself_is_not_shared() {
     }
     raw.batch_execute("ROLLBACK").expect("the end of it");
     assert!(matches!(synchronize(&mut other), Ok(Outcome::Unchanged)));
+}
+
+/// A transaction gives the name to another type, looks, uses it, and is rolled back. Stock Diesel is right afterwards.
+fn what_follows_a_rollback_is_right(is_verified: bool) {
+    let upgrade = upgrade();
+    upgrade
+        .run_on(upgrade.old, "CREATE TYPE label AS ENUM ('x'); CREATE TYPE label_new AS ENUM ('x')")
+        .expect("types");
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    synchronize(&mut conn).expect("a first look");
+    assert_eq!(plain::<Label>(&mut conn), Ok(()));
+    let swap = |conn: &mut PgConnection| {
+        conn.batch_execute("ALTER TYPE label RENAME TO label_old; ALTER TYPE label_new RENAME TO label")?;
+        synchronize(conn)?;
+        assert_eq!(judge(meaning::<Label>(conn)), Ok(()), "inside");
+        Err::<(), _>(diesel::result::Error::RollbackTransaction)
+    };
+    let rolled_back = if is_verified { conn.hot_transaction(swap) } else { conn.transaction(swap) };
+    assert!(rolled_back.is_err());
+    assert_eq!(plain::<Label>(&mut conn), Ok(()));
+}
+
+#[test]
+fn what_follows_a_verified_transaction_that_changed_types_and_was_rolled_back_is_right() {
+    what_follows_a_rollback_is_right(true);
+}
+
+#[test]
+fn what_follows_a_plain_transaction_that_changed_types_and_was_rolled_back_is_right() {
+    what_follows_a_rollback_is_right(false);
+}
+
+/// The same in a savepoint of a verified transaction.
+#[test]
+fn what_follows_a_savepoint_that_changed_types_and_was_rolled_back_is_right() {
+    let upgrade = upgrade();
+    upgrade
+        .run_on(upgrade.old, "CREATE TYPE label AS ENUM ('x'); CREATE TYPE label_new AS ENUM ('x')")
+        .expect("types");
+    let mut conn = PgConnection::establish(&upgrade.old.url(&upgrade.database)).expect("a connection");
+    let outer = conn.hot_transaction(|conn| {
+        assert_eq!(judge(meaning::<Label>(conn)), Ok(()), "before");
+        let inner = conn.hot_transaction(|conn| {
+            conn.batch_execute("ALTER TYPE label RENAME TO label_old; ALTER TYPE label_new RENAME TO label")?;
+            synchronize(conn)?;
+            assert_eq!(judge(meaning::<Label>(conn)), Ok(()), "inside");
+            Err::<(), _>(diesel::result::Error::RollbackTransaction)
+        });
+        assert!(inner.is_err());
+        QueryResult::Ok(judge(meaning::<Label>(conn)))
+    });
+    assert_eq!(outer, Ok(Ok(())));
 }

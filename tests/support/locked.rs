@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Text};
 
-use crate::support::races::wait_until;
+use crate::support::server::wait_until;
 
 /// Other sessions of this database can't read `pg_type`. They still know the types that they have read before.
 pub(crate) struct Locked {

@@ -2,11 +2,11 @@
 //! differs. The control is a stock connection, which answers wrongly without an error.
 
 use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::track;
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize, track};
 use testbed::Cluster;
 
 use crate::support::diverging::{DATABASE, Kind, connect, copies, diverge, diverge_with, know, pooler, session};
-use crate::support::meaning::{Label, is_wrong, named_types};
+use crate::support::meaning::{Label, is_wrong, named_types, plain, verified};
 use crate::support::own_process::in_a_process_of_its_own;
 use crate::support::ways::Ways;
 
@@ -101,4 +101,27 @@ fn a_type_that_is_not_tracked_is_another_one_on_a_copy() {
         let mut ways = Ways::connect(&pgbouncer.url(DATABASE));
         ways.visit(&pgbouncer, &first, &[&second, &first, &second]);
     });
+}
+
+/// A plain statement in between, on a connection that is not asked there, lets Diesel look the type up on the copy.
+/// Another connection notices both moves.
+#[test]
+fn a_switch_that_is_undone_leaves_no_type_of_the_other_server() {
+    let [first, second] = copies();
+    let pgbouncer = pooler(&first);
+    diverge(&mut [session(&first), session(&second)], Kind::RowType);
+    let url = pgbouncer.url(DATABASE);
+    let [mut conn, mut other, mut stock] = [(); 3].map(|()| connect(&url));
+    for conn in [&mut conn, &mut other] {
+        conn.hot_transaction(|_| QueryResult::Ok(())).expect("a first look");
+    }
+    pgbouncer.switch(DATABASE, &second.target(DATABASE)).expect("a switch");
+    synchronize(&mut other).expect("it is noticed");
+    for conn in [&mut conn, &mut stock] {
+        assert_eq!(plain::<Label>(conn), Ok(()));
+    }
+    pgbouncer.switch(DATABASE, &first.target(DATABASE)).expect("and back");
+    synchronize(&mut other).expect("it is noticed");
+    assert!(is_wrong(&plain::<Label>(&mut stock)), "the control");
+    assert_eq!(verified::<Label>(&mut conn), Ok(()));
 }

@@ -61,3 +61,16 @@ fn what_fails_before_the_probe_is_reported_and_leaves_no_transaction_open() {
     assert!(result.expect_err("there is no such table").to_string().contains("no_such_table"));
     assert_eq!(hot.hot_transaction(|conn| work(conn, 3)), Ok(()));
 }
+
+#[test]
+fn what_fails_before_the_probe_leaves_no_transaction_open_on_the_server() {
+    let upgrade = upgrade();
+    let (mut hot, _) = connections(&upgrade.url());
+    for _ in 0..2 {
+        let begun =
+            hot.hot_transaction_with(|builder| builder.before_probe("SELECT 1/0"), |_| QueryResult::Ok(()));
+        assert!(begun.expect_err("a division by zero").to_string().contains("zero"));
+        // A plain statement: a verified transaction rolls back whatever is open.
+        assert_eq!(diesel::sql_query("SELECT 1").execute(&mut hot), Ok(1));
+    }
+}

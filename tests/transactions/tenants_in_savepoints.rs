@@ -1,5 +1,5 @@
-//! A tenant's search path in a savepoint or in a transaction that this crate did not begin: right, or an error that says
-//! what to do instead.
+//! A tenant's search path in a savepoint or in a transaction that this crate did not begin: right, or an error that
+//! says what to do instead.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;

@@ -13,7 +13,7 @@ use crate::support::diverging::{DATABASE, connect, oid_of, original, session};
 use crate::support::freshness::wait_until_stale;
 use crate::support::locked::Locked;
 use crate::support::meaning::{Label, is_wrong, plain, verified};
-use crate::support::races::wait_until;
+use crate::support::server::wait_until;
 use crate::support::ways::{HotPool, pool_of};
 
 const SIZE: u32 = 3;
