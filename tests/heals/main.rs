@@ -3,6 +3,7 @@
 //! No test in here relies on what the process has counted.
 
 mod client;
+mod counting;
 mod inside_a_checkout;
 mod languages;
 mod large_catalog;
