@@ -103,6 +103,11 @@ impl Site {
         conn
     }
 
+    /// A stock connection past any pooler.
+    pub(crate) fn server_session(&self) -> PgConnection {
+        connect(&self.server.url(&self.database))
+    }
+
     /// Another session runs this, past any pooler.
     pub(crate) fn run(&mut self, sql: &str) {
         if !sql.is_empty() {
