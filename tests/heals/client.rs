@@ -37,12 +37,16 @@ pub(crate) enum Client {
 }
 
 impl Client {
+    pub(crate) fn held(site: &Site) -> Client {
+        let mut conn = site.connect();
+        synchronize(&mut conn).expect("a first look");
+        Client::Held(Box::new(conn))
+    }
+
     /// Those that are there before the change.
     pub(crate) fn all(site: &Site) -> Vec<Client> {
-        let mut held = site.connect();
-        synchronize(&mut held).expect("a first look");
         vec![
-            Client::Held(Box::new(held)),
+            Client::held(site),
             Client::NeverAsked(Box::new(site.connect())),
             Client::Pooled(hot_pool(&site.url(), 1, site.way.cache())),
         ]

@@ -30,7 +30,12 @@ fn goes_stale(stale: Stale, way: Way) -> bool {
 }
 
 fn heals(scenario: &Scenario, way: Way, within: In) {
-    let mut site = Site::start(way);
+    heals_on(Site::start(way), scenario, within);
+}
+
+/// On a new site.
+pub(crate) fn heals_on(mut site: Site, scenario: &Scenario, within: In) {
+    let way = site.way;
     (scenario.prepare)(site.owner()).expect("what the scenario begins with");
     let rounds = rounds(way);
     let mut stock = site.connect();

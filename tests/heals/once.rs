@@ -44,7 +44,7 @@ fn everything_takes_effect_once(way: Way) {
     listener.batch_execute("LISTEN effects").expect("a listener");
     let used = |conn: &mut PgConnection| reads(conn, How::Plain, "SELECT v AS value FROM t", &[0, 7]);
     site.on_every_backend(used);
-    let [mut client, ..] = <[Client; 3]>::try_from(Client::all(&site)).unwrap_or_else(|_| panic!("three clients"));
+    let mut client = Client::held(&site);
     client.with(|conn| conn.hot_transaction(used)).expect("nothing changed");
     let mut most_runs = 0;
     let times = 4 * way.backends();
@@ -111,7 +111,7 @@ fn a_single_insert_takes_effect_once() {
 #[test]
 fn a_closure_runs_at_most_three_times() {
     let mut site = start(Way::Direct);
-    let [mut client, ..] = <[Client; 3]>::try_from(Client::all(&site)).unwrap_or_else(|_| panic!("three clients"));
+    let mut client = Client::held(&site);
     let mut runs = 0;
     let failed = client.with(|conn| {
         conn.hot_transaction(|conn| {

@@ -59,13 +59,17 @@ fn it_is_used_by_hot_queries() {
 #[test]
 fn the_same_connection_creates_it_at_last() {
     let site = Site::start(Way::Direct);
+    let mut stock = site.connect();
+    let rolled_back = |conn: &mut PgConnection| create_and_use(conn).and(Err::<(), _>(Error::RollbackTransaction));
+    assert_eq!(stock.transaction(rolled_back), Err(Error::RollbackTransaction));
+    for _ in 0..3 {
+        assert_ne!(stock.transaction(rolled_back), Err(Error::RollbackTransaction), "the control");
+    }
     for (number, mut client) in Client::all(&site).into_iter().enumerate() {
         let name = client.name();
         client.with(|conn| {
-            let roll_back =
-                |conn: &mut PgConnection| create_and_use(conn).and(Err::<(), _>(Error::RollbackTransaction));
             for _ in 0..2 {
-                assert_eq!(conn.hot_transaction(roll_back), Err(Error::RollbackTransaction), "{name}");
+                assert_eq!(conn.hot_transaction(rolled_back), Err(Error::RollbackTransaction), "{name}");
             }
             assert_eq!(conn.hot_transaction(create_and_use), Ok(()), "{name}");
             assert_eq!(conn.hot_transaction(|conn| binds_label(conn, How::Plain)), Ok(()), "{name}");
