@@ -37,7 +37,8 @@ pub(crate) fn empty(conn: &mut PgConnection, level: Level, statements: Statement
         Some(size) => size,
         None => {
             let (size, mark) = identify::statement_cache(conn, level)?;
-            if level == Level::Identified {
+            // Behind a pooler that prepares statements, older plans than this may be met.
+            if let Some(mark) = mark {
                 notes::set_mark(conn, mark);
             }
             size

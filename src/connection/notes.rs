@@ -11,7 +11,7 @@ use lazy_static::lazy_static;
 use crate::catalog::clock;
 use crate::catalog::server::Replicas;
 use crate::catalog::snapshot::SnapshotId;
-use crate::probe::check::{Mark, Staleness};
+use crate::probe::check::Mark;
 
 /// A name that no type can have: PostgreSQL allows no NUL byte in a name.
 const RESERVED_SCHEMA: &str = "\0diesel-postgres-hot-upgrade";
@@ -27,28 +27,32 @@ pub(crate) fn set_snapshot(conn: &mut PgConnection, id: SnapshotId) {
 
 /// The state of the catalog when the caches were emptied last. Statements that are prepared later can't be older.
 pub(crate) fn mark(conn: &mut PgConnection) -> Mark {
-    let bits = read(conn, "mark").unwrap_or_default();
-    Mark { oldest_open: (bits >> 32) as u32, vanished: bits as u32 }
+    read_mark(conn, ["mark", "changes at mark"]).unwrap_or_default()
 }
 
 pub(crate) fn set_mark(conn: &mut PgConnection, mark: Mark) {
-    write(conn, "mark", mark_bits(mark));
+    write_mark(conn, ["mark", "changes at mark"], mark);
 }
 
-fn mark_bits(mark: Mark) -> u64 {
-    u64::from(mark.oldest_open) << 32 | u64::from(mark.vanished)
+/// What was found after a statement failed. `None` if the catalog was not asked.
+pub(crate) fn take_state_after_failure(conn: &mut PgConnection) -> Option<Mark> {
+    let now = read_mark(conn, ["now", "changes now"]).filter(|now| *now != Mark::default());
+    write_mark(conn, ["now", "changes now"], Mark::default());
+    now
 }
 
-/// What was found after a statement failed.
-pub(crate) fn staleness(conn: &mut PgConnection) -> Staleness {
-    let now = read(conn, "now").unwrap_or_default();
-    let now = Mark { oldest_open: (now >> 32) as u32, vanished: now as u32 };
-    Staleness { catalog_changed: read(conn, "catalog changed") == Some(1), now }
+pub(crate) fn set_state_after_failure(conn: &mut PgConnection, now: Mark) {
+    write_mark(conn, ["now", "changes now"], now);
 }
 
-pub(crate) fn set_staleness(conn: &mut PgConnection, staleness: Staleness) {
-    write(conn, "catalog changed", u64::from(staleness.catalog_changed));
-    write(conn, "now", mark_bits(staleness.now));
+fn read_mark(conn: &mut PgConnection, [name, changes]: [&'static str; 2]) -> Option<Mark> {
+    let (bits, changes) = (read(conn, name)?, read(conn, changes)?);
+    Some(Mark { oldest_open: (bits >> 32) as u32, vanished: bits as u32, changes })
+}
+
+fn write_mark(conn: &mut PgConnection, [name, changes]: [&'static str; 2], mark: Mark) {
+    write(conn, name, u64::from(mark.oldest_open) << 32 | u64::from(mark.vanished));
+    write(conn, changes, mark.changes);
 }
 
 /// What stays when the caches are emptied.
@@ -114,7 +118,7 @@ pub(crate) fn clear_refused(conn: &mut PgConnection) {
 
 /// Takes over what has to stay when the OID cache is emptied.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
-    let kept = ["lasting", "refused", "mark"].map(|name| (name, read(conn, name)));
+    let kept = ["lasting", "refused", "mark", "changes at mark"].map(|name| (name, read(conn, name)));
     empty(conn);
     for (name, value) in kept {
         if let Some(value) = value {

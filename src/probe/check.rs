@@ -13,8 +13,8 @@ use crate::catalog::server::{IdentifiedBy, PgStart, SearchPath};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::tracked::tracked;
 use crate::probe::sql::{
-    CATALOG_FILE, DIGEST, IN_RECOVERY, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
-    VANISHED_STATEMENTS, VERSION, WATCHED, catalog_changed_since, constant, only_tracked, sees_the_present,
+    CATALOG_FILE, DIGEST, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS,
+    VERSION, WATCHED, catalog_changes_since, constant, only_tracked, sees_the_present,
 };
 
 const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
@@ -71,34 +71,21 @@ pub(crate) enum Looked {
         took: Duration,
         /// All other connections see the same.
         is_public: bool,
-        staleness: Staleness,
+        /// The mark as it is now, if there is one.
+        now: Option<Mark>,
     },
     Otherwise,
 }
 
-/// Whether prepared statements can be out of date, although all types are what they were.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Staleness {
-    /// The catalog has changed since the mark.
-    pub(crate) catalog_changed: bool,
-    /// What it is compared with from now on.
-    pub(crate) now: Mark,
-}
-
-/// A state of the catalog and of the statements that a session has prepared.
+/// A state of the catalog, and of the statements that a session has prepared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Every earlier transaction had ended.
+    /// Changes of later transactions count. 0: all of them.
     pub(crate) oldest_open: u32,
+    /// The sum of those changes.
+    pub(crate) changes: u64,
     /// How many of Diesel's prepared statements are gone.
     pub(crate) vanished: u32,
-}
-
-impl Mark {
-    /// Rows are compared with 32 bits of a transaction's id.
-    pub(crate) fn from_row((oldest_open, vanished): (i64, i64)) -> Self {
-        Mark { oldest_open: oldest_open as u32, vanished: u32::try_from(vanished).unwrap_or_default() }
-    }
 }
 
 /// Does the snapshot hold, and are there no other types? One round trip. With a `mark`, also: are prepared statements
@@ -111,17 +98,18 @@ pub(crate) fn check_and_look(
 ) -> QueryResult<Looked> {
     let condition = format!("{} AND {}", condition(snapshot).concat(), nothing_is_new(snapshot));
     let row = CheckAndLook { condition, in_transaction, mark }.get_result::<Row>(conn).optional()?;
-    Ok(row.map_or(Looked::Otherwise, |((is_public, catalog_changed), now, took)| {
-        let now = Mark::from_row(now);
-        Looked::NothingNew {
-            took: Duration::from_micros(took.unsigned_abs()),
-            is_public,
-            staleness: Staleness { catalog_changed, now },
-        }
+    Ok(row.map_or(Looked::Otherwise, |(is_public, (changes, vanished), took)| Looked::NothingNew {
+        took: Duration::from_micros(took.unsigned_abs()),
+        is_public,
+        now: mark.map(|mark| Mark {
+            changes: changes.unsigned_abs(),
+            vanished: u32::try_from(vanished).unwrap_or_default(),
+            ..mark
+        }),
     }))
 }
 
-type Row = ((bool, bool), (i64, i64), i64);
+type Row = (bool, (i64, i64), i64);
 
 /// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show. It fails if
 /// the snapshot does not hold, or, if `looks`, if types are new.
@@ -184,7 +172,7 @@ struct CheckAndLook {
 }
 
 impl Query for CheckAndLook {
-    type SqlType = ((Bool, Bool), (BigInt, BigInt), BigInt);
+    type SqlType = (Bool, (BigInt, BigInt), BigInt);
 }
 
 impl RunQueryDsl<PgConnection> for CheckAndLook {}
@@ -201,12 +189,11 @@ impl QueryFragment<Pg> for CheckAndLook {
         out.push_sql("/* diesel-postgres-hot-upgrade: check and look */ SELECT ");
         out.push_sql(sees_the_present(self.in_transaction));
         if let Some(mark) = self.mark {
-            let changed = catalog_changed_since(mark.oldest_open);
-            for sql in [", ", &changed, ", ", OLDEST_OPEN, ", ", VANISHED_STATEMENTS] {
+            for sql in [", ", &catalog_changes_since(mark.oldest_open), ", ", VANISHED_STATEMENTS] {
                 out.push_sql(sql);
             }
         } else {
-            out.push_sql(", false, 0::pg_catalog.int8, 0::pg_catalog.int8");
+            out.push_sql(", 0::pg_catalog.int8, 0::pg_catalog.int8");
         }
         // The microseconds since the message came, as the condition was evaluated before.
         out.push_sql(

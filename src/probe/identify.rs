@@ -5,13 +5,13 @@ use diesel::connection::CacheSize;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{self, Array, BigInt, Integer, Oid};
+use diesel::sql_types::{self, Array, BigInt, Bool, Integer, Oid};
 
 use crate::catalog::server::Server;
 use crate::probe::check::Mark;
 use crate::probe::sql::{
-    CATALOG_FILE, IN_RECOVERY, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
-    VANISHED_STATEMENTS, VERSION,
+    CATALOG_FILE, IN_RECOVERY, IS_PREPARED_BY_POOLER, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED,
+    SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
 };
 
 /// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
@@ -76,13 +76,20 @@ pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
 /// comes back says which text ran. One round trip, which also says what the state of the catalog is.
 ///
 /// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
-pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<(CacheSize, Mark)> {
+pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<(CacheSize, Option<Mark>)> {
     let (text, mark, ..) = run(conn, &[], level, Text::Second)?;
     let size = if text == FIRST_TEXT { CacheSize::Unbounded } else { CacheSize::Disabled };
-    Ok((size, Mark::from_row(mark)))
+    let (oldest_open, vanished, is_prepared_by_pooler) = mark;
+    let mark = (!is_prepared_by_pooler).then(|| Mark {
+        // A transaction's id has 32 bits where rows are compared with it.
+        oldest_open: oldest_open as u32,
+        changes: 0,
+        vanished: u32::try_from(vanished).unwrap_or_default(),
+    });
+    Ok((size, mark))
 }
 
-type Row = (i32, (i64, i64), String, Vec<String>);
+type Row = (i32, (i64, i64, bool), String, Vec<String>);
 
 fn run(conn: &mut PgConnection, oids: &[u32], level: Level, text: Text) -> QueryResult<Row> {
     match level {
@@ -105,7 +112,7 @@ enum Text {
 }
 
 /// For a role that may not ask: after an error, a transaction runs once more than it has to.
-const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8";
+const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8, true";
 
 struct Identify<'a, const LEVEL: u8> {
     oids: &'a [u32],
@@ -113,7 +120,7 @@ struct Identify<'a, const LEVEL: u8> {
 }
 
 impl<const LEVEL: u8> Query for Identify<'_, LEVEL> {
-    type SqlType = (Integer, (BigInt, BigInt), sql_types::Text, Array<sql_types::Text>);
+    type SqlType = (Integer, (BigInt, BigInt, Bool), sql_types::Text, Array<sql_types::Text>);
 }
 
 impl<const LEVEL: u8> RunQueryDsl<PgConnection> for Identify<'_, LEVEL> {}
@@ -140,8 +147,11 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Identify<'_, LEVEL> {
                 return Ok(());
             }
         };
-        let mark =
-            if level == Level::Identified { [OLDEST_OPEN, ", ", VANISHED_STATEMENTS] } else { [UNMARKED, "", ""] };
+        let mark = if level == Level::Identified {
+            [OLDEST_OPEN, ", ", VANISHED_STATEMENTS, ", ", IS_PREPARED_BY_POOLER]
+        } else {
+            [UNMARKED, "", "", "", ""]
+        };
         mark.into_iter().for_each(|sql| out.push_sql(sql));
         out.push_sql(", ");
         out.push_sql(SHOWN[0]);

@@ -76,36 +76,40 @@ pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), 
 /// A transaction's id, in 32 bits, below which every transaction had ended.
 pub(crate) const OLDEST_OPEN: &str = "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())";
 
-/// Was a type, a relation, a column or a function created or changed since that transaction? Prepared statements can be
-/// out of date then. What is temporary does not count: no other session can have used it.
-pub(crate) fn catalog_changed_since(transaction: u32) -> String {
-    let is_recent = |row: &str| {
+/// Sums up the transactions that have created or changed types, relations, columns and functions since that one: it is
+/// another number after each change that is committed. What is temporary does not count: no other session uses it.
+pub(crate) fn catalog_changes_since(transaction: u32) -> String {
+    let changes = |catalog: &str, row: &str, lasting: &str| {
         format!(
-            "pg_catalog.age({row}.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age('{transaction}'::pg_catalog.xid)"
+            "SELECT {row}.xmin::pg_catalog.text::pg_catalog.int8 AS changed FROM pg_catalog.{catalog} {row} \
+             WHERE pg_catalog.age({row}.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age('{transaction}'::pg_catalog.xid) \
+             AND {lasting}"
         )
     };
-    let is_temporary = |namespace: &str| {
+    let is_in_lasting_schema = |namespace: &str| {
         format!(
-            "EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) {namespace} \
+            "NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) {namespace} \
              AND n.nspname OPERATOR(pg_catalog.~) '^pg_(toast_)?temp_'::pg_catalog.text)"
         )
     };
-    format!(
-        "(EXISTS (SELECT FROM pg_catalog.pg_type t WHERE {} AND NOT {}) \
-         OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE {} \
-         AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog.\"char\") \
-         OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE {} AND NOT {}) \
-         OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE {} AND NOT EXISTS (\
-         SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) a.attrelid \
-         AND c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_catalog.\"char\")))",
-        is_recent("t"),
-        is_temporary("t.typnamespace"),
-        is_recent("c"),
-        is_recent("p"),
-        is_temporary("p.pronamespace"),
-        is_recent("a"),
-    )
+    let is_lasting = "c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog.\"char\"";
+    let is_column_of_lasting = format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) a.attrelid AND {is_lasting})"
+    );
+    let changes = [
+        changes("pg_type", "t", &is_in_lasting_schema("t.typnamespace")),
+        changes("pg_class", "c", is_lasting),
+        changes("pg_proc", "p", &is_in_lasting_schema("p.pronamespace")),
+        changes("pg_attribute", "a", &is_column_of_lasting),
+    ];
+    let changes = changes.join(" UNION ALL ");
+    format!("COALESCE((SELECT pg_catalog.sum(changes.changed) FROM ({changes}) changes), 0)::pg_catalog.int8")
 }
+
+/// Does a pooler prepare statements for its clients? Then they are older than the connection, and each of the pooler's
+/// server connections has plans of its own.
+pub(crate) const IS_PREPARED_BY_POOLER: &str = "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements s \
+     WHERE s.name OPERATOR(pg_catalog.~) '^PGBOUNCER_'::pg_catalog.text)";
 
 /// How many of the statements that Diesel has prepared are gone. It numbers them from 1, and deallocates none.
 pub(crate) const VANISHED_STATEMENTS: &str = "COALESCE((SELECT \

@@ -166,14 +166,16 @@ impl Asking {
         let asks_for_changes = self.asks_for_changes && snapshot.database.may_ask_for_changes();
         let mark = asks_for_changes.then(|| notes::mark(conn));
         match check_and_look(conn, snapshot, self.in_transaction, mark)? {
-            Looked::NothingNew { took, is_public, staleness } => {
+            Looked::NothingNew { took, is_public, now } => {
                 if is_public {
-                    permit.found_nothing_new(mark.is_none().then_some(took));
+                    permit.found_nothing_new(now.is_none().then_some(took));
                 }
-                if mark.is_some() && !staleness.catalog_changed {
-                    snapshot.database.has_not_changed(took);
+                if let Some(now) = now {
+                    if Some(now) == mark {
+                        snapshot.database.has_not_changed(took);
+                    }
+                    notes::set_state_after_failure(conn, now);
                 }
-                notes::set_staleness(conn, staleness);
                 Ok(Holds::Yes)
             }
             Looked::Otherwise => Ok(Holds::NoOrIncomplete),

@@ -10,6 +10,9 @@ use crate::probe::identify::{self, Level};
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{Outcome, Start, filled_from, synchronize_from};
 
+/// How often a closure or a statement may run again, after a failure because types or the catalog changed.
+pub(crate) const MAX_RERUNS: usize = 2;
+
 /// What was wrong with a connection's caches. They are correct afterwards.
 #[derive(Debug)]
 pub(crate) enum Healed {
@@ -62,16 +65,16 @@ pub(crate) fn heal(conn: &mut PgConnection, unknown: Unknown) -> Healed {
 
 /// None or three round trips.
 fn heal_statements(conn: &mut PgConnection) -> QueryResult<Healed> {
-    let (mark, staleness) = (notes::mark(conn), notes::staleness(conn));
-    let Some(snapshot) = filled_from(conn) else {
+    let mark = notes::mark(conn);
+    let (Some(snapshot), Some(now)) = (filled_from(conn), notes::take_state_after_failure(conn)) else {
         return Ok(Healed::Nothing);
     };
     // An uncertain connection prepares nothing by name.
-    if snapshot.is_uncertain() || !staleness.catalog_changed && staleness.now.vanished <= mark.vanished {
+    if snapshot.is_uncertain() || now.changes == mark.changes && now.vanished <= mark.vanished {
         return Ok(Healed::Nothing);
     }
     identify::ping(conn)?;
     caches::empty(conn, Level::Mute, StatementCache::Suspended)?;
     caches::fill(conn, &snapshot);
-    Ok(Healed::Statements(Healing(staleness.now)))
+    Ok(Healed::Statements(Healing(now)))
 }

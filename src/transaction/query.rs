@@ -12,7 +12,8 @@ use diesel::result::Error;
 use crate::connection::transaction_state::{is_broken, is_in_transaction};
 use crate::connection::{caches, notes};
 use crate::environment;
-use crate::transaction::heal::{Healed, Unknown, heal};
+use crate::synchronize::filled_from;
+use crate::transaction::heal::{Healed, Healing, MAX_RERUNS, Unknown, heal};
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the
 /// methods that Diesel has for it.
@@ -97,28 +98,37 @@ fn run<T, Q: QueryFragment<Pg>>(
     query: &Q,
     statement: impl Fn(&mut PgConnection, &Q) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    let first = statement(conn, query);
-    let Err(error) = &first else {
-        return first;
-    };
-    notes::forget_verified(conn);
-    let had_no_effect = matches!(error, Error::DatabaseError(..)) && !is_broken(conn) && is_atomic(query);
-    let may_heal = had_no_effect && !is_in_transaction(conn) && environment::is_on();
-    let healed = if may_heal { heal(conn, Unknown::MayBeWrong) } else { Healed::Nothing };
-    if let Healed::Nothing = healed {
-        return first;
-    }
-    let second = statement(conn, query);
-    if second.is_err() {
+    let mut result = statement(conn, query);
+    let mut healing: Option<Healing> = None;
+    for _ in 0..MAX_RERUNS {
+        let Err(error) = &result else {
+            break;
+        };
         notes::forget_verified(conn);
-    }
-    if let Healed::Statements(healing) = healed {
-        if second.is_err() {
+        if let Some(healing) = healing.take() {
             healing.was_in_vain(conn);
         }
-        caches::restore_statement_cache(conn);
+        let had_no_effect = matches!(error, Error::DatabaseError(..)) && !is_broken(conn) && is_atomic(query);
+        if !had_no_effect || is_in_transaction(conn) || !environment::is_on() {
+            break;
+        }
+        match heal(conn, Unknown::MayBeWrong) {
+            Healed::Nothing => break,
+            Healed::Types => {}
+            Healed::Statements(statements) => healing = Some(statements),
+        }
+        result = statement(conn, query);
+        if filled_from(conn).is_some_and(|snapshot| !snapshot.is_uncertain()) {
+            caches::restore_statement_cache(conn);
+        }
     }
-    second
+    if result.is_err() {
+        notes::forget_verified(conn);
+        if let Some(healing) = healing.take() {
+            healing.was_in_vain(conn);
+        }
+    }
+    result
 }
 
 /// Does a failure of this statement undo all that it did? `CALL` and `DO` can commit in between.

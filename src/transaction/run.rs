@@ -13,10 +13,7 @@ use crate::connection::notes;
 use crate::connection::transaction_state::{State, depth, is_broken, is_marked, refresh, roll_back, status};
 use crate::report::log;
 use crate::transaction::begin::{Begin, begin};
-use crate::transaction::heal::{Healed, Healing, Unknown, heal};
-
-/// How often a closure may run again, after statements that failed because types or the catalog changed.
-const MAX_RERUNS: usize = 2;
+use crate::transaction::heal::{Healed, Healing, MAX_RERUNS, Unknown, heal};
 
 /// Runs `closure` in a verified transaction.
 pub(crate) fn run<T, E: From<Error>>(
