@@ -3,14 +3,14 @@
 
 use std::borrow::Cow;
 
-use diesel::connection::CacheSize;
+use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCache, PgMetadataCacheKey};
 use diesel::prelude::*;
 
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::types::PgType;
 use crate::connection::notes;
-use crate::probe::identify::{self, Level};
+use crate::probe::identify::{self, Level, Prepared};
 use crate::report::stats::COUNTERS;
 
 /// Is the statement cache on after the caches were emptied?
@@ -23,26 +23,16 @@ pub(crate) enum StatementCache {
 }
 
 /// Empties the OID cache and the prepared statements of a connection, right after an `identify` or a `ping` on that
-/// level. One round trip, to learn the `CacheSize`; none if the statement cache is suspended.
+/// level. One round trip, to learn the `CacheSize`, and one to deallocate the statements, if they are this session's alone;
+/// none if the statement cache is suspended. (`DEALLOCATE ALL` also drops what a user prepared by SQL.)
 ///
 /// Afterwards the connection is *unknown*, also if this fails half-way. Instrumentation, `CacheSize` and the counter
 /// that keeps statement names unique stay as they are; no `SET` is sent, since it would overwrite the user's.
 pub(crate) fn empty(conn: &mut PgConnection, level: Level, statements: StatementCache) -> QueryResult<()> {
     forget_oids(conn);
-    let suspended = notes::lasting(conn).suspended_cache;
-    if suspended.is_none() {
-        count_reset(conn);
-    }
-    let size = match suspended {
+    let size = match notes::lasting(conn).suspended_cache {
         Some(size) => size,
-        None => {
-            let (size, mark) = identify::statement_cache(conn, level)?;
-            // Behind a pooler that prepares statements, older plans than this may be met.
-            if let Some(mark) = mark {
-                notes::set_mark(conn, mark);
-            }
-            size
-        }
+        None => empty_statements(conn, level)?,
     };
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     notes::change_lasting(conn, |lasting| lasting.suspended_cache = Some(size));
@@ -52,15 +42,32 @@ pub(crate) fn empty(conn: &mut PgConnection, level: Level, statements: Statement
     Ok(())
 }
 
-/// Every reset leaves prepared statements behind. The first look at a connection is none.
-fn count_reset(conn: &mut PgConnection) {
+/// Returns the user's setting.
+fn empty_statements(conn: &mut PgConnection, level: Level) -> QueryResult<CacheSize> {
     let resets = notes::lasting(conn).resets;
-    notes::change_lasting(conn, |lasting| {
-        lasting.resets = Some(resets.map_or(0, |resets| resets.saturating_add(1)));
-    });
     if resets.is_some() {
         COUNTERS.resets.increment();
     }
+    let Prepared { size, is_own, mark } = identify::statement_cache(conn, level)?;
+    if let Some(mark) = mark {
+        notes::set_mark(conn, mark);
+    }
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+    if is_own {
+        conn.batch_execute("/* diesel-postgres-hot-upgrade: deallocate */ DEALLOCATE ALL")?;
+    }
+    notes::change_lasting(conn, |lasting| lasting.resets = Some(0));
+    // The first look at a connection leaves nothing behind.
+    if let Some(resets) = resets {
+        add_wear(conn, resets, is_own);
+    }
+    Ok(size)
+}
+
+/// A reset leaves prepared statements behind, unless they were deallocated.
+fn add_wear(conn: &mut PgConnection, before: u32, is_deallocated: bool) {
+    let wear = if is_deallocated { 0 } else { before.saturating_add(1) };
+    notes::change_lasting(conn, |lasting| lasting.resets = Some(wear));
 }
 
 /// Gives the user's setting back. No round trip.
@@ -95,6 +102,10 @@ pub(crate) fn fill_again_if_uncertain(conn: &mut PgConnection, snapshot: &Snapsh
 /// Stores the OIDs of the types that the bare name finds, under both keys that Diesel may ask for. Diesel looks up the
 /// others by itself, so that what is there was used.
 pub(crate) fn fill(conn: &mut PgConnection, snapshot: &Snapshot) {
+    // The check of the snapshot before is left behind.
+    if notes::snapshot(conn).is_some_and(|before| before != snapshot.id) {
+        notes::change_lasting(conn, |lasting| lasting.resets = lasting.resets.map(|wear| wear.saturating_add(1)));
+    }
     let cache = conn.get_metadata_cache();
     for (ty, is_visible) in snapshot.content.filled() {
         let oids = (ty.oid, ty.array_oid);

@@ -55,6 +55,26 @@ fn write_mark(conn: &mut PgConnection, [name, changes]: [&'static str; 2], mark:
     write(conn, changes, mark.changes);
 }
 
+/// Was a verified transaction rolled back since the caches were emptied?
+pub(crate) fn was_rolled_back(conn: &mut PgConnection) -> bool {
+    read(conn, "rolled back").is_some()
+}
+
+pub(crate) fn set_rolled_back(conn: &mut PgConnection) {
+    write(conn, "rolled back", 1);
+}
+
+/// After it was no use to suspect a rolled-back transaction, none is suspected for this time.
+const UNSUSPECTED_FOR: Duration = Duration::from_secs(10);
+
+pub(crate) fn was_suspected_in_vain(conn: &mut PgConnection) -> bool {
+    since(conn, "suspected").is_some_and(|elapsed| elapsed < UNSUSPECTED_FOR)
+}
+
+pub(crate) fn set_suspected_in_vain(conn: &mut PgConnection) {
+    set_since(conn, "suspected");
+}
+
 /// What stays when the caches are emptied.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Lasting {
@@ -118,7 +138,7 @@ pub(crate) fn clear_refused(conn: &mut PgConnection) {
 
 /// Takes over what has to stay when the OID cache is emptied.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
-    let kept = ["lasting", "refused", "mark", "changes at mark"].map(|name| (name, read(conn, name)));
+    let kept = ["lasting", "refused", "mark", "changes at mark", "suspected"].map(|name| (name, read(conn, name)));
     empty(conn);
     for (name, value) in kept {
         if let Some(value) = value {

@@ -10,8 +10,8 @@ use diesel::sql_types::{self, Array, BigInt, Bool, Integer, Oid};
 use crate::catalog::server::Server;
 use crate::probe::check::Mark;
 use crate::probe::sql::{
-    CATALOG_FILE, IN_RECOVERY, IS_PREPARED_BY_POOLER, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED,
-    SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
+    CATALOG_FILE, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN,
+    STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
 };
 
 /// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
@@ -76,20 +76,30 @@ pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
 /// comes back says which text ran. One round trip, which also says what the state of the catalog is.
 ///
 /// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
-pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<(CacheSize, Option<Mark>)> {
+pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<Prepared> {
     let (text, mark, ..) = run(conn, &[], level, Text::Second)?;
     let size = if text == FIRST_TEXT { CacheSize::Unbounded } else { CacheSize::Disabled };
-    let (oldest_open, vanished, is_prepared_by_pooler) = mark;
-    let mark = (!is_prepared_by_pooler).then(|| Mark {
-        // A transaction's id has 32 bits where rows are compared with it.
-        oldest_open: oldest_open as u32,
-        changes: 0,
-        vanished: u32::try_from(vanished).unwrap_or_default(),
-    });
-    Ok((size, mark))
+    let (oldest_open, last, vanished, is_prepared_by_pooler) = mark;
+    let is_own = last > 0 && !is_prepared_by_pooler;
+    // After `DEALLOCATE ALL`, every number up to the last one is gone.
+    let vanished = u32::try_from(if is_own { last } else { vanished }).unwrap_or_default();
+    // A transaction's id has 32 bits where rows are compared with it.
+    let mark = Mark { oldest_open: oldest_open as u32, changes: 0, vanished };
+    Ok(Prepared { size, is_own, mark: (!is_prepared_by_pooler).then_some(mark) })
 }
 
-type Row = (i32, (i64, i64, bool), String, Vec<String>);
+/// The statements that a session has prepared.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Does Diesel keep them?
+    pub(crate) size: CacheSize,
+    /// They are this session's alone, so `DEALLOCATE ALL` concerns no other client.
+    pub(crate) is_own: bool,
+    /// What to compare with after that. `None` if older plans than this may be met.
+    pub(crate) mark: Option<Mark>,
+}
+
+type Row = (i32, (i64, i64, i64, bool), String, Vec<String>);
 
 fn run(conn: &mut PgConnection, oids: &[u32], level: Level, text: Text) -> QueryResult<Row> {
     match level {
@@ -112,7 +122,7 @@ enum Text {
 }
 
 /// For a role that may not ask: after an error, a transaction runs once more than it has to.
-const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8, true";
+const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8, 0::pg_catalog.int8, true";
 
 struct Identify<'a, const LEVEL: u8> {
     oids: &'a [u32],
@@ -120,7 +130,7 @@ struct Identify<'a, const LEVEL: u8> {
 }
 
 impl<const LEVEL: u8> Query for Identify<'_, LEVEL> {
-    type SqlType = (Integer, (BigInt, BigInt, Bool), sql_types::Text, Array<sql_types::Text>);
+    type SqlType = (Integer, (BigInt, BigInt, BigInt, Bool), sql_types::Text, Array<sql_types::Text>);
 }
 
 impl<const LEVEL: u8> RunQueryDsl<PgConnection> for Identify<'_, LEVEL> {}
@@ -148,11 +158,11 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Identify<'_, LEVEL> {
             }
         };
         let mark = if level == Level::Identified {
-            [OLDEST_OPEN, ", ", VANISHED_STATEMENTS, ", ", IS_PREPARED_BY_POOLER]
+            [OLDEST_OPEN, LAST_STATEMENT, VANISHED_STATEMENTS, IS_PREPARED_BY_POOLER].join(", ")
         } else {
-            [UNMARKED, "", "", "", ""]
+            UNMARKED.to_owned()
         };
-        mark.into_iter().for_each(|sql| out.push_sql(sql));
+        out.push_sql(&mark);
         out.push_sql(", ");
         out.push_sql(SHOWN[0]);
         out.push_bind_param::<Array<Oid>, _>(self.oids)?;

@@ -111,6 +111,12 @@ pub(crate) fn catalog_changes_since(transaction: u32) -> String {
 pub(crate) const IS_PREPARED_BY_POOLER: &str = "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements s \
      WHERE s.name OPERATOR(pg_catalog.~) '^PGBOUNCER_'::pg_catalog.text)";
 
+/// The highest number of a statement that Diesel has prepared in this session, under the name that it gave it. 0: none, or
+/// a pooler gives them other names.
+pub(crate) const LAST_STATEMENT: &str = "COALESCE((SELECT \
+     pg_catalog.max(pg_catalog.substr(s.name, 15)::pg_catalog.int8) FROM pg_catalog.pg_prepared_statements s \
+     WHERE s.name OPERATOR(pg_catalog.~) '^__diesel_stmt_[0-9]{1,9}$'::pg_catalog.text), 0::pg_catalog.int8)";
+
 /// How many of the statements that Diesel has prepared are gone. It numbers them from 1, and deallocates none.
 pub(crate) const VANISHED_STATEMENTS: &str = "COALESCE((SELECT \
      pg_catalog.max(pg_catalog.substr(s.name, 15)::pg_catalog.int8) OPERATOR(pg_catalog.-) pg_catalog.count(*) \

@@ -28,12 +28,19 @@ pub(crate) enum Healed {
 ///
 /// The mark stays if they were: behind a pooler, each server connection has its own stale plans.
 #[derive(Debug)]
-pub(crate) struct Healing(Mark);
+pub(crate) enum Healing {
+    Catalog(Mark),
+    /// An earlier transaction was rolled back. Diesel may have looked up a type that it had created.
+    RolledBack,
+}
 
 impl Healing {
     /// The same failed again: until the catalog changes again, errors are the application's.
     pub(crate) fn was_in_vain(self, conn: &mut PgConnection) {
-        notes::set_mark(conn, self.0);
+        match self {
+            Healing::Catalog(now) => notes::set_mark(conn, now),
+            Healing::RolledBack => notes::set_suspected_in_vain(conn),
+        }
     }
 }
 
@@ -63,18 +70,23 @@ pub(crate) fn heal(conn: &mut PgConnection, unknown: Unknown) -> Healed {
     healed
 }
 
-/// None or three round trips.
+/// None, or three or four round trips.
 fn heal_statements(conn: &mut PgConnection) -> QueryResult<Healed> {
-    let mark = notes::mark(conn);
-    let (Some(snapshot), Some(now)) = (filled_from(conn), notes::take_state_after_failure(conn)) else {
+    let (mark, now) = (notes::mark(conn), notes::take_state_after_failure(conn));
+    let Some(snapshot) = filled_from(conn) else {
         return Ok(Healed::Nothing);
     };
-    // An uncertain connection prepares nothing by name.
-    if snapshot.is_uncertain() || now.changes == mark.changes && now.vanished <= mark.vanished {
+    let healing = match now.filter(|now| now.changes != mark.changes || now.vanished > mark.vanished) {
+        Some(now) => Healing::Catalog(now),
+        None if notes::was_rolled_back(conn) && !notes::was_suspected_in_vain(conn) => Healing::RolledBack,
+        None => return Ok(Healed::Nothing),
+    };
+    // An uncertain connection prepares nothing by name, and looks up everything again.
+    if snapshot.is_uncertain() {
         return Ok(Healed::Nothing);
     }
-    identify::ping(conn)?;
-    caches::empty(conn, Level::Mute, StatementCache::Suspended)?;
+    identify::identify(conn, &[], Level::Identified)?;
+    caches::empty(conn, Level::Identified, StatementCache::Suspended)?;
     caches::fill(conn, &snapshot);
-    Ok(Healed::Statements(Healing(now)))
+    Ok(Healed::Statements(healing))
 }

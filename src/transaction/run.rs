@@ -66,7 +66,12 @@ fn run_until_over<T, E: From<Error>>(
         let attempted = attempt(conn, &mut closure);
         begun.leave(conn);
         let error = match attempted {
-            Attempt::Over(result) => return result,
+            Attempt::Over(result) => {
+                if result.is_err() {
+                    notes::set_rolled_back(conn);
+                }
+                return result;
+            }
             Attempt::Aborted(error) => error,
         };
         if let Some(healing) = healing.take() {
@@ -76,7 +81,10 @@ fn run_until_over<T, E: From<Error>>(
             return Err(error);
         }
         match heal(conn, Unknown::IsEmpty) {
-            Healed::Nothing => return Err(error),
+            Healed::Nothing => {
+                notes::set_rolled_back(conn);
+                return Err(error);
+            }
             Healed::Types => {}
             Healed::Statements(statements) => healing = Some(statements),
         }
