@@ -235,6 +235,9 @@ fn settle(
             return Ok(Outcome::Primed);
         }
     }
+    if let Some(before) = before {
+        note_move(before, &found);
+    }
     if !is_emptied {
         let is_own = found.scope == Scope::Transaction;
         let is_for_now = asking.in_transaction && (has_other_path || is_own || start == Start::Distrust);
@@ -245,10 +248,10 @@ fn settle(
         caches::empty(conn, level, statements)?;
     }
     caches::fill(conn, &found);
+    notes::set_emptied(conn);
     let Some(before) = before else {
         return Ok(Outcome::Primed);
     };
-    note_move(before, &found);
     Ok(if before.id == found.id { Outcome::Primed } else { Outcome::Changed(notice(before, &found)) })
 }
 
