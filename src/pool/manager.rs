@@ -15,8 +15,8 @@ use crate::pool::verify::Verify;
 use crate::synchronize::synchronize;
 
 /// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client. So a
-/// connection is replaced after this number of resets when it is given back. If the application uses a single
-/// statement, fewer than 64 are left behind, with those of this crate.
+/// connection is replaced after this number of resets when it is given back, not counting those that deallocate them. If
+/// the application uses a single statement, fewer than 64 are left behind, with those of this crate.
 const MAX_RESETS: u32 = 20;
 
 /// An r2d2 connection manager that checks, at every checkout, that the connection's caches belong to the server that
