@@ -17,10 +17,10 @@ use crate::catalog::server::IdentifiedBy;
 use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::catalog::table::{Current, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
-use crate::connection::notes;
 use crate::connection::transaction_state::{depth, guarded, is_in_transaction, is_marked, refresh};
+use crate::connection::{notes, statements};
 use crate::environment;
-use crate::probe::identify::{self, Level};
+use crate::probe::identify::Level;
 use crate::report::change::Change;
 use crate::report::observers::notice;
 use crate::report::stats::COUNTERS;
@@ -157,7 +157,7 @@ pub(crate) fn moved_to_latest(conn: &mut PgConnection) -> Option<Arc<Snapshot>> 
 fn agree(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
     COUNTERS.probes.increment();
     if notes::is_refused(conn) {
-        guarded(conn, identify::ping)?;
+        guarded(conn, statements::ping)?;
         caches::forget_all(conn);
         return Ok(Outcome::Primed);
     }

@@ -38,14 +38,14 @@ const MAX_OTHER_STARTS: usize = 64;
 /// read as long as nothing changes.
 #[derive(Debug, Default)]
 pub(crate) struct OidTable {
-    state: RwLock<State>,
+    state: RwLock<Snapshots>,
     loading: Mutex<HashSet<Place>>,
     loaded: Condvar,
     pub(crate) alternation: Alternation,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Snapshots {
     entries: HashMap<SnapshotId, Entry>,
     /// The latest snapshot of each place.
     current: HashMap<Place, SnapshotId>,
@@ -204,7 +204,7 @@ impl OidTable {
     pub(crate) fn clear(&self) {
         let mut state = self.write();
         let last_id = state.last_id;
-        *state = State { last_id, ..State::default() };
+        *state = Snapshots { last_id, ..Snapshots::default() };
     }
 
     /// When those servers were started that are known, but for this one.
@@ -229,11 +229,11 @@ impl OidTable {
         bounds.max().unwrap_or_else(|| Database::default().freshness_bound())
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, Snapshots> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn write(&self) -> RwLockWriteGuard<'_, Snapshots> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -243,7 +243,7 @@ impl OidTable {
     }
 }
 
-impl State {
+impl Snapshots {
     fn touch(&self, id: SnapshotId) -> Option<Arc<Snapshot>> {
         let entry = self.entries.get(&id)?;
         entry.last_used.store(self.tick(), Ordering::Relaxed);

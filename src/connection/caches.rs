@@ -10,7 +10,8 @@ use diesel::prelude::*;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::types::PgType;
 use crate::connection::notes;
-use crate::probe::identify::{self, Level, Prepared};
+use crate::connection::statements;
+use crate::probe::identify::{Level, Prepared};
 use crate::report::stats::COUNTERS;
 
 /// Is the statement cache on after the caches were emptied?
@@ -48,7 +49,7 @@ fn empty_statements(conn: &mut PgConnection, level: Level) -> QueryResult<CacheS
     if resets.is_some() {
         COUNTERS.resets.increment();
     }
-    let Prepared { size, is_own, mark } = identify::statement_cache(conn, level)?;
+    let Prepared { size, is_own, mark } = statements::statement_cache(conn, level)?;
     if let Some(mark) = mark {
         notes::set_mark(conn, mark);
     }

@@ -2,4 +2,5 @@
 
 pub(crate) mod caches;
 pub(crate) mod notes;
+pub(crate) mod statements;
 pub(crate) mod transaction_state;

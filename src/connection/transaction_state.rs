@@ -49,7 +49,7 @@ pub(crate) fn is_marked(conn: &mut PgConnection) -> bool {
 
 /// A transaction as libpq knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum TransactionState {
     Lost,
     NoTransaction,
     Open,
@@ -58,16 +58,18 @@ pub(crate) enum State {
 }
 
 /// Brings what Diesel thinks up to date: a `load` that fails while it is prepared leaves it as it was.
-pub(crate) fn refresh(conn: &mut PgConnection) -> State {
+pub(crate) fn refresh(conn: &mut PgConnection) -> TransactionState {
     // It fails before anything is sent, and then Diesel looks at what libpq knows.
     let _ = conn.execute_returning_count(&NeverSent);
     match status(conn) {
-        TransactionManagerStatus::InError => State::Lost,
+        TransactionManagerStatus::InError => TransactionState::Lost,
         TransactionManagerStatus::Valid(ValidTransactionManagerStatus { in_transaction, .. }) => {
             match in_transaction {
-                None => State::NoTransaction,
-                Some(transaction) if transaction.requires_rollback_maybe_up_to_top_level => State::Aborted,
-                Some(_) => State::Open,
+                None => TransactionState::NoTransaction,
+                Some(transaction) if transaction.requires_rollback_maybe_up_to_top_level => {
+                    TransactionState::Aborted
+                }
+                Some(_) => TransactionState::Open,
             }
         }
     }

@@ -58,11 +58,6 @@ fn nothing_is_new(snapshot: &Snapshot) -> String {
     format!("(SELECT {DIGEST} FROM {WATCHED}{only_tracked}){EQUALS}{expected}")
 }
 
-/// Does the snapshot hold? One round trip.
-pub(crate) fn check(conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult<bool> {
-    Check { condition: condition(snapshot) }.execute(conn).map(|rows| rows == 1)
-}
-
 /// What a check found that also looked for new types.
 #[derive(Debug)]
 pub(crate) enum Looked {
@@ -87,29 +82,6 @@ pub(crate) struct Mark {
     /// How many of Diesel's prepared statements are gone.
     pub(crate) vanished: u32,
 }
-
-/// Does the snapshot hold, and are there no other types? One round trip. With a `mark`, also: are prepared statements
-/// out of date?
-pub(crate) fn check_and_look(
-    conn: &mut PgConnection,
-    snapshot: &Snapshot,
-    in_transaction: bool,
-    mark: Option<Mark>,
-) -> QueryResult<Looked> {
-    let condition = format!("{} AND {}", condition(snapshot).concat(), nothing_is_new(snapshot));
-    let row = CheckAndLook { condition, in_transaction, mark }.get_result::<Row>(conn).optional()?;
-    Ok(row.map_or(Looked::Otherwise, |(is_public, (changes, vanished), took)| Looked::NothingNew {
-        took: Duration::from_micros(took.unsigned_abs()),
-        is_public,
-        now: mark.map(|mark| Mark {
-            changes: changes.unsigned_abs(),
-            vanished: u32::try_from(vanished).unwrap_or_default(),
-            ..mark
-        }),
-    }))
-}
-
-type Row = (bool, (i64, i64), i64);
 
 /// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show. It fails if
 /// the snapshot does not hold, or, if `looks`, if types are new.
@@ -141,8 +113,20 @@ fn timestamptz(start: PgStart) -> String {
     format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
 }
 
-struct Check<'a> {
+/// Does the snapshot hold?
+pub(crate) struct Check<'a> {
     condition: [&'a str; 2],
+}
+
+impl<'a> Check<'a> {
+    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+        Check { condition: condition(snapshot) }
+    }
+
+    /// From the number of rows.
+    pub(crate) fn decode(rows: usize) -> bool {
+        rows == 1
+    }
 }
 
 impl Query for Check<'_> {
@@ -165,10 +149,32 @@ impl QueryFragment<Pg> for Check<'_> {
     }
 }
 
-struct CheckAndLook {
+/// Does the snapshot hold, and are there no other types? With a `mark`, also: are prepared statements out of date?
+pub(crate) struct CheckAndLook {
     condition: String,
     in_transaction: bool,
     mark: Option<Mark>,
+}
+
+pub(crate) type Row = (bool, (i64, i64), i64);
+
+impl CheckAndLook {
+    pub(crate) fn of(snapshot: &Snapshot, in_transaction: bool, mark: Option<Mark>) -> Self {
+        let condition = format!("{} AND {}", condition(snapshot).concat(), nothing_is_new(snapshot));
+        CheckAndLook { condition, in_transaction, mark }
+    }
+
+    pub(crate) fn decode(row: Option<Row>, mark: Option<Mark>) -> Looked {
+        row.map_or(Looked::Otherwise, |(is_public, (changes, vanished), took)| Looked::NothingNew {
+            took: Duration::from_micros(took.unsigned_abs()),
+            is_public,
+            now: mark.map(|mark| Mark {
+                changes: changes.unsigned_abs(),
+                vanished: u32::try_from(vanished).unwrap_or_default(),
+                ..mark
+            }),
+        })
+    }
 }
 
 impl Query for CheckAndLook {

@@ -60,32 +60,10 @@ pub(crate) struct Identified {
     pub(crate) shown: String,
 }
 
-/// Asks which server answers, and what it shows of the types with these OIDs. One round trip.
-pub(crate) fn identify(conn: &mut PgConnection, oids: &[u32], level: Level) -> QueryResult<Identified> {
-    let (_, _, shown, fields) = run(conn, oids, level, Text::First)?;
-    Ok(Identified { server: Server::from_fields(fields)?, shown })
-}
-
-/// Is the server there? One round trip.
-pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
-    run(conn, &[], Level::Mute, Text::First).map(drop)
-}
-
-/// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after [`identify`]
-/// or [`ping`] on that level, the statement is run again with another text under the same static `QueryId`, and what
-/// comes back says which text ran. One round trip, which also says what the state of the catalog is.
-///
-/// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
-pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<Prepared> {
-    let (text, mark, ..) = run(conn, &[], level, Text::Second)?;
-    let size = if text == FIRST_TEXT { CacheSize::Unbounded } else { CacheSize::Disabled };
-    let (oldest_open, last, vanished, is_prepared_by_pooler) = mark;
-    let is_own = last > 0 && !is_prepared_by_pooler;
-    // After `DEALLOCATE ALL`, every number up to the last one is gone.
-    let vanished = u32::try_from(if is_own { last } else { vanished }).unwrap_or_default();
-    // A transaction's id has 32 bits where rows are compared with it.
-    let mark = Mark { oldest_open: oldest_open as u32, changes: 0, vanished };
-    Ok(Prepared { size, is_own, mark: (!is_prepared_by_pooler).then_some(mark) })
+impl Identified {
+    pub(crate) fn decode((_, _, shown, fields): Row) -> QueryResult<Self> {
+        Ok(Identified { server: Server::from_fields(fields)?, shown })
+    }
 }
 
 /// The statements that a session has prepared.
@@ -99,24 +77,30 @@ pub(crate) struct Prepared {
     pub(crate) mark: Option<Mark>,
 }
 
-type Row = (i32, (i64, i64, i64, bool), String, Vec<String>);
-
-fn run(conn: &mut PgConnection, oids: &[u32], level: Level, text: Text) -> QueryResult<Row> {
-    match level {
-        Level::Identified => Identify::<IDENTIFIED> { oids, text }.get_result(conn),
-        Level::Unidentified => Identify::<UNIDENTIFIED> { oids, text }.get_result(conn),
-        Level::Mute => Identify::<MUTE> { oids, text }.get_result(conn),
+impl Prepared {
+    /// Of the second text, after the first one was run: what comes back says which text ran.
+    pub(crate) fn decode((text, mark, ..): Row) -> Self {
+        let size = if text == FIRST_TEXT { CacheSize::Unbounded } else { CacheSize::Disabled };
+        let (oldest_open, last, vanished, is_prepared_by_pooler) = mark;
+        let is_own = last > 0 && !is_prepared_by_pooler;
+        // After `DEALLOCATE ALL`, every number up to the last one is gone.
+        let vanished = u32::try_from(if is_own { last } else { vanished }).unwrap_or_default();
+        // A transaction's id has 32 bits where rows are compared with it.
+        let mark = Mark { oldest_open: oldest_open as u32, changes: 0, vanished };
+        Prepared { size, is_own, mark: (!is_prepared_by_pooler).then_some(mark) }
     }
 }
 
-const IDENTIFIED: u8 = 0;
-const UNIDENTIFIED: u8 = 1;
-const MUTE: u8 = 2;
+pub(crate) type Row = (i32, (i64, i64, i64, bool), String, Vec<String>);
+
+pub(crate) const IDENTIFIED: u8 = 0;
+pub(crate) const UNIDENTIFIED: u8 = 1;
+pub(crate) const MUTE: u8 = 2;
 
 const FIRST_TEXT: i32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Text {
+pub(crate) enum Text {
     First,
     Second,
 }
@@ -124,9 +108,10 @@ enum Text {
 /// For a role that may not ask: after an error, a transaction runs once more than it has to.
 const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8, 0::pg_catalog.int8, true";
 
-struct Identify<'a, const LEVEL: u8> {
-    oids: &'a [u32],
-    text: Text,
+/// One statement for each [`Level`], as each has a static `QueryId`.
+pub(crate) struct Identify<'a, const LEVEL: u8> {
+    pub(crate) oids: &'a [u32],
+    pub(crate) text: Text,
 }
 
 impl<const LEVEL: u8> Query for Identify<'_, LEVEL> {

@@ -11,42 +11,51 @@ use diesel::sql_types::{Array, Bool, Nullable, Oid, Text, Timestamptz};
 
 use crate::catalog::server::{PgStart, Replicas, Server};
 use crate::catalog::snapshot::{Loaded, Scope};
-use crate::catalog::tracked::tracked;
+use crate::catalog::tracked::{Tracked, tracked};
 use crate::catalog::types::{Names, PgType, View};
 use crate::probe::identify::{Level, identity_fields};
 use crate::probe::sql::{DIGEST, STARTED, WATCHED, only_tracked, sees_the_present};
 use crate::report::stats::COUNTERS;
 
-/// Reads the server's identity and its types. One round trip. `None` in three cases: another session changed a type
-/// just then; another thread changed what is tracked; or one of the `others` answers, whose catalog is known, because
-/// two servers take turns.
-pub(crate) fn load(
-    conn: &mut PgConnection,
+/// Reads the server's identity and its types.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
     level: Level,
-    replicas: Replicas,
     in_transaction: bool,
-    others: &BTreeSet<PgStart>,
-) -> QueryResult<Option<Loaded>> {
-    let tracked = tracked();
-    let other_starts = others.iter().map(|started| PgTimestamp(*started)).collect();
-    let load = Load { level, in_transaction, only_tracked: only_tracked(tracked.as_deref()), other_starts };
-    let row = load.get_result::<Row>(conn)?;
-    let ((is_public, is_hidden_by_temporary), fields, (digest, is_consistent), oids, names, quoted) = row;
-    let server = Server::from_fields(fields)?;
-    if server.started.is_some_and(|started| others.contains(&started)) {
-        return Ok(None);
+    tracked: Option<Arc<Tracked>>,
+    only_tracked: String,
+    other_starts: Vec<PgTimestamp>,
+}
+
+impl Load {
+    /// From any server but those that were started then: two servers take turns, and the catalogs of those are known.
+    pub(crate) fn unless_started(others: &BTreeSet<PgStart>, level: Level, in_transaction: bool) -> Self {
+        let tracked = tracked();
+        let only_tracked = only_tracked(tracked.as_deref());
+        let other_starts = others.iter().map(|started| PgTimestamp(*started)).collect();
+        Load { level, in_transaction, tracked, only_tracked, other_starts }
     }
-    COUNTERS.catalog_loads.increment();
-    if !is_consistent || tracked != crate::catalog::tracked::tracked() {
-        return Ok(None);
+
+    /// `None` in three cases: another session changed a type just then; another thread changed what is tracked; or one
+    /// of the other servers answered.
+    pub(crate) fn decode(&self, row: Row, replicas: Replicas) -> QueryResult<Option<Loaded>> {
+        let ((is_public, is_hidden_by_temporary), fields, (digest, is_consistent), oids, names, quoted) = row;
+        let server = Server::from_fields(fields)?;
+        if server.started.is_some_and(|started| self.other_starts.contains(&PgTimestamp(started))) {
+            return Ok(None);
+        }
+        COUNTERS.catalog_loads.increment();
+        if !is_consistent || self.tracked != tracked() {
+            return Ok(None);
+        }
+        let scope = match (is_public, is_hidden_by_temporary) {
+            (false, _) => Scope::Transaction,
+            (true, true) => Scope::Session,
+            (true, false) => Scope::Everyone,
+        };
+        let place = server.place(replicas);
+        Ok(Some(Loaded { server, place, scope, digest: digest.into(), view: view(oids, names, quoted) }))
     }
-    let scope = match (is_public, is_hidden_by_temporary) {
-        (false, _) => Scope::Transaction,
-        (true, true) => Scope::Session,
-        (true, false) => Scope::Everyone,
-    };
-    let place = server.place(replicas);
-    Ok(Some(Loaded { server, place, scope, digest: digest.into(), view: view(oids, names, quoted) }))
 }
 
 fn view(
@@ -72,18 +81,11 @@ fn view(
     View { types: Arc::from(types), visible: visible.into() }
 }
 
-struct Load {
-    level: Level,
-    in_transaction: bool,
-    only_tracked: String,
-    other_starts: Vec<PgTimestamp>,
-}
-
 /// Each is NULL if there is no type. All are in one order, whichever it is.
-type Oids = (Option<Vec<u32>>, Option<Vec<u32>>, Option<Vec<bool>>);
-type Texts = (Option<Vec<String>>, Option<Vec<String>>, Option<Vec<String>>);
-type Quoted = (Option<Vec<String>>, Option<Vec<String>>);
-type Row = ((bool, bool), Vec<String>, (String, bool), Oids, Texts, Quoted);
+pub(crate) type Oids = (Option<Vec<u32>>, Option<Vec<u32>>, Option<Vec<bool>>);
+pub(crate) type Texts = (Option<Vec<String>>, Option<Vec<String>>, Option<Vec<String>>);
+pub(crate) type Quoted = (Option<Vec<String>>, Option<Vec<String>>);
+pub(crate) type Row = ((bool, bool), Vec<String>, (String, bool), Oids, Texts, Quoted);
 
 type NullableArray<T> = Nullable<Array<T>>;
 

@@ -12,10 +12,10 @@ use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
 use crate::catalog::table::{Claim, Current, LoadPermit, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
+use crate::connection::statements::{self, check, check_and_look};
 use crate::connection::transaction_state::{guarded, is_broken};
-use crate::probe::check::{Looked, check, check_and_look};
-use crate::probe::identify::{self, Identified, Level};
-use crate::probe::load::load;
+use crate::probe::check::Looked;
+use crate::probe::identify::{Identified, Level};
 use crate::report::log::{self, printable};
 use crate::report::warnings;
 
@@ -192,7 +192,7 @@ impl Asking {
         let replicas = notes::lasting(conn).replicas;
         for _ in 0..MAX_CATCH_UPS {
             let oids = asked.as_ref().map_or_else(Vec::new, |asked| asked.content.oids.clone());
-            let Identified { server, shown } = identify::identify(conn, &oids, self.level)?;
+            let Identified { server, shown } = statements::identify(conn, &oids, self.level)?;
             let place = server.place(replicas);
             if let Some(asked) = asked.as_ref().filter(|asked| !has_new_types && asked.holds(&place, &shown)) {
                 match self.new_types(asked) {
@@ -250,8 +250,7 @@ impl Asking {
         permit: LoadPermit<'_>,
     ) -> QueryResult<Option<Arc<Snapshot>>> {
         let (began, others) = (clock::now(), OID_TABLE.other_starts(&place.identity));
-        let replicas = notes::lasting(conn).replicas;
-        let loaded = load(conn, self.level, replicas, self.in_transaction, &others)?;
+        let loaded = statements::load(conn, self.level, self.in_transaction, &others)?;
         let snapshot = loaded.map(|loaded| OID_TABLE.insert(loaded, began));
         // User code, such as the log, is called with nothing held.
         drop(permit);
@@ -265,7 +264,7 @@ impl Asking {
     /// server allows less than the last one did: it is asked again with empty caches, and then with fewer permissions.
     pub(super) fn recover(self, conn: &mut PgConnection, error: Error) -> QueryResult<Found> {
         let emptied = guarded(conn, |conn| {
-            identify::ping(conn)?;
+            statements::ping(conn)?;
             caches::empty(conn, Level::Mute, StatementCache::Suspended)
         });
         if emptied.is_err() {
@@ -276,7 +275,7 @@ impl Asking {
             printable(&error)
         ));
         // No table says who answers: an error of this is about permissions.
-        let identified = match guarded(conn, |conn| identify::identify(conn, &[], Level::Identified)) {
+        let identified = match guarded(conn, |conn| statements::identify(conn, &[], Level::Identified)) {
             Err(error) if !is_alive(conn, &error) => return Err(error),
             identified => identified.ok(),
         };

@@ -5,8 +5,9 @@ use diesel::prelude::*;
 
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
+use crate::connection::statements;
 use crate::probe::check::Mark;
-use crate::probe::identify::{self, Level};
+use crate::probe::identify::Level;
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{Outcome, Start, filled_from, synchronize_from};
 
@@ -85,7 +86,7 @@ fn heal_statements(conn: &mut PgConnection) -> QueryResult<Healed> {
     if snapshot.is_uncertain() {
         return Ok(Healed::Nothing);
     }
-    identify::identify(conn, &[], Level::Identified)?;
+    statements::identify(conn, &[], Level::Identified)?;
     caches::empty(conn, Level::Identified, StatementCache::Suspended)?;
     caches::fill(conn, &snapshot);
     Ok(Healed::Statements(healing))

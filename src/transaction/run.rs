@@ -10,7 +10,9 @@ use diesel::result::Error;
 
 use crate::connection::caches;
 use crate::connection::notes;
-use crate::connection::transaction_state::{State, depth, is_broken, is_marked, refresh, roll_back, status};
+use crate::connection::transaction_state::{
+    TransactionState, depth, is_broken, is_marked, refresh, roll_back, status,
+};
 use crate::report::log;
 use crate::transaction::begin::{Begin, begin};
 use crate::transaction::heal::{Healed, Healing, MAX_RERUNS, Unknown, heal};
@@ -133,7 +135,7 @@ fn attempt<T, E: From<Error>>(
         },
         Err(error) => {
             // Of a transaction that the closure ended, or a lost connection, the outcome is unknown.
-            let is_aborted = is_marked(conn) && refresh(conn) == State::Aborted;
+            let is_aborted = is_marked(conn) && refresh(conn) == TransactionState::Aborted;
             let is_rolled_back = !is_broken(conn) && roll_back(conn).is_ok();
             if is_aborted && is_rolled_back { Attempt::Aborted(error) } else { Attempt::Over(Err(error)) }
         }

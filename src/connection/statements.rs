@@ -1,0 +1,69 @@
+//! Sends this crate's statements on a connection. What they are, and what their rows mean, is in `probe`.
+
+use std::collections::BTreeSet;
+
+use diesel::prelude::*;
+
+use crate::catalog::server::PgStart;
+use crate::catalog::snapshot::{Loaded, Snapshot};
+use crate::connection::notes;
+use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
+use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
+use crate::probe::load::Load;
+
+/// Does the snapshot hold? One round trip.
+pub(crate) fn check(conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult<bool> {
+    Check::of(snapshot).execute(conn).map(Check::decode)
+}
+
+/// Does the snapshot hold, and are there no other types? One round trip. With a `mark`, also: are prepared statements
+/// out of date?
+pub(crate) fn check_and_look(
+    conn: &mut PgConnection,
+    snapshot: &Snapshot,
+    in_transaction: bool,
+    mark: Option<Mark>,
+) -> QueryResult<Looked> {
+    let row = CheckAndLook::of(snapshot, in_transaction, mark).get_result(conn).optional()?;
+    Ok(CheckAndLook::decode(row, mark))
+}
+
+/// Asks which server answers, and what it shows of the types with these OIDs. One round trip.
+pub(crate) fn identify(conn: &mut PgConnection, oids: &[u32], level: Level) -> QueryResult<Identified> {
+    send_identify(conn, oids, level, Text::First).and_then(Identified::decode)
+}
+
+/// Is the server there? One round trip.
+pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
+    send_identify(conn, &[], Level::Mute, Text::First).map(drop)
+}
+
+/// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after [`identify`]
+/// or [`ping`] on that level, the statement is run again with another text under the same static `QueryId`, and what
+/// comes back says which text ran. One round trip, which also says what the state of the catalog is.
+///
+/// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
+pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<Prepared> {
+    send_identify(conn, &[], level, Text::Second).map(Prepared::decode)
+}
+
+fn send_identify(conn: &mut PgConnection, oids: &[u32], level: Level, text: Text) -> QueryResult<identify::Row> {
+    match level {
+        Level::Identified => Identify::<{ identify::IDENTIFIED }> { oids, text }.get_result(conn),
+        Level::Unidentified => Identify::<{ identify::UNIDENTIFIED }> { oids, text }.get_result(conn),
+        Level::Mute => Identify::<{ identify::MUTE }> { oids, text }.get_result(conn),
+    }
+}
+
+/// Reads the catalog of the server that answers, unless it is one of the `others`. One round trip.
+pub(crate) fn load(
+    conn: &mut PgConnection,
+    level: Level,
+    in_transaction: bool,
+    others: &BTreeSet<PgStart>,
+) -> QueryResult<Option<Loaded>> {
+    let replicas = notes::lasting(conn).replicas;
+    let load = Load::unless_started(others, level, in_transaction);
+    let row = load.clone().get_result(conn)?;
+    load.decode(row, replicas)
+}
