@@ -14,9 +14,9 @@ use crate::pool::panics::panics_caught;
 use crate::pool::verify::Verify;
 use crate::synchronize::synchronize;
 
-/// Every reset leaves the old prepared statements on the server, or in the pooler's table for this client. So a
-/// connection is replaced after this number of resets when it is given back, not counting those that deallocate them. If
-/// the application uses a single statement, fewer than 64 are left behind, with those of this crate.
+/// A reset behind a pooler leaves the old prepared statements in the pooler's table for this client, and a move to
+/// another snapshot leaves its old check. A connection with this number of them since its statements were last deallocated
+/// is replaced when it is given back. If the application uses a single statement, fewer than 64 are left behind.
 const MAX_RESETS: u32 = 20;
 
 /// An r2d2 connection manager that checks, at every checkout, that the connection's caches belong to the server that

@@ -58,7 +58,8 @@ impl NewTypes {
     /// What is known without a round trip. Inside a transaction it does not wait for another connection's look, which
     /// may itself wait for this transaction.
     pub(crate) fn since(snapshot: &Snapshot, in_transaction: bool, always_looks: bool) -> Self {
-        if snapshot.content.has_all_tracked || snapshot.scope == Scope::Transaction {
+        let are_of_interest = always_looks || !snapshot.content.has_all_tracked;
+        if !are_of_interest || snapshot.scope == Scope::Transaction {
             return NewTypes::None;
         }
         let database = &snapshot.database;

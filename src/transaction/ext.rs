@@ -31,8 +31,10 @@ pub trait HotUpgradeExt {
     ///
     /// - The closure returned an error while the transaction was in order. (If a statement fails inside a savepoint of
     ///   the closure, it is rolled back with the savepoint, and the transaction stays in order.)
-    /// - A statement failed, and the catalog has not changed: a violated constraint, a failed serialization. (If
-    ///   another server answers when asked, that counts as a change.)
+    /// - A statement failed, the catalog has not changed, and nothing else makes the caches suspect: a violated
+    ///   constraint, a failed serialization. (Suspect are: another server that answers when asked, prepared statements
+    ///   that are gone, and, at most once in ten seconds, an earlier transaction that was rolled back on this
+    ///   connection.)
     /// - `COMMIT` failed, whose outcome may be unknown, or the connection was lost.
     ///
     /// # Inside another transaction
@@ -45,7 +47,7 @@ pub trait HotUpgradeExt {
     ///
     /// Two round trips if nothing changed, as Diesel's own transaction, also if the message looks for new types. The
     /// server plans the check each time. After a change 6 or 7 more, once for each connection. A failed statement costs
-    /// one, to ask whether the catalog changed; if it did, three more and those of the rerun. While two servers take
+    /// one, to ask whether the catalog changed; if it did, three or four more and those of the rerun. While two servers take
     /// turns behind one address, 5 more: each transaction starts with empty caches.
     ///
     /// After a change, the server's log has an `ERROR` for the message that was refused; its text names this crate. If
@@ -139,15 +141,15 @@ pub trait HotUpgradeExt {
         E: From<Error>;
 
     /// A single statement outside a transaction that heals errors. If it fails with a database error, the server is
-    /// asked. If the server, its types or its catalog changed, the caches are corrected and the statement runs once
-    /// more.
+    /// asked. If the server, its types or its catalog changed, the caches are corrected and the statement runs
+    /// again, at most twice.
     ///
     /// **It cannot prevent a wrong answer**, as a verified transaction does. Nothing is asked before the statement
     /// runs, and if an OID names another type on the new server, the statement may succeed and mean something else.
     /// (Asking first would not help: without a transaction, a pooler may send the question and the statement to two
     /// servers.)
     ///
-    /// It runs once only, if it may have taken effect: after a lost connection, after an error of decoding its rows
+    /// It is not run again if it may have taken effect: after a lost connection, after an error of decoding its rows
     /// (those of a `RETURNING`, for example), and if it does not begin with `SELECT`, `INSERT`, `UPDATE`, `DELETE`,
     /// `MERGE`, `VALUES`, `TABLE` or `WITH`, since a `CALL` or a `DO` may commit in between. All rows are received
     /// before the first is decoded. Inside a transaction it runs once only, since an error aborts the transaction. What
@@ -156,7 +158,7 @@ pub trait HotUpgradeExt {
     ///
     /// # Cost
     ///
-    /// None, unless it fails. Then one round trip to ask. If the catalog changed three more, or those of
+    /// None, unless it fails. Then one round trip to ask. If the catalog changed three or four more, or those of
     /// [`synchronize`](crate::synchronize) after a change, and those of the statement.
     ///
     /// # Example

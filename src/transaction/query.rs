@@ -1,4 +1,4 @@
-//! A single statement that is tried once more if types or the catalog changed under it.
+//! A single statement that is run again, at most twice, if types or the catalog changed under it.
 
 use diesel::connection::{DefaultLoadingMode, LoadConnection};
 use diesel::deserialize::FromSqlRow;

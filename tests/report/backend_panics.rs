@@ -67,9 +67,9 @@ fn a_refused_catalog_costs_no_slot() {
             "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
              GRANT SELECT, INSERT ON documents TO {role};
              GRANT USAGE ON SEQUENCE documents_id_seq TO {role};
-             REVOKE EXECUTE ON FUNCTION current_schemas(bool) FROM PUBLIC"
+             REVOKE EXECUTE ON FUNCTION pg_relation_filepath(regclass) FROM PUBLIC"
         );
-        upgrade.run_on(server, &sql).expect("a role that may not ask for its search path");
+        upgrade.run_on(server, &sql).expect("a role that may not ask what a check asks");
     }
     let url = upgrade.url().replace("postgres@", &format!("{role}@"));
     let pool = pool(&url, Box::new(NopConnectionCustomizer));
