@@ -152,7 +152,9 @@ impl Asking {
     }
 
     fn new_types(self, snapshot: &Snapshot) -> NewTypes {
-        NewTypes::since(snapshot, self.in_transaction, self.always_looks)
+        // After a failure, the look also asks whether statements are out of date.
+        let always_looks = self.always_looks && (self.asks_for_changes || !snapshot.content.has_all_tracked);
+        NewTypes::since(snapshot, self.in_transaction, always_looks)
     }
 
     /// Does the snapshot hold, and is nothing new? One round trip.
