@@ -57,18 +57,10 @@ fn empty_statements(conn: &mut PgConnection, level: Level) -> QueryResult<CacheS
     if is_own {
         conn.batch_execute("/* diesel-postgres-hot-upgrade: deallocate */ DEALLOCATE ALL")?;
     }
-    notes::change_lasting(conn, |lasting| lasting.resets = Some(0));
-    // The first look at a connection leaves nothing behind.
-    if let Some(resets) = resets {
-        add_wear(conn, resets, is_own);
-    }
-    Ok(size)
-}
-
-/// A reset leaves prepared statements behind, unless they were deallocated.
-fn add_wear(conn: &mut PgConnection, before: u32, is_deallocated: bool) {
-    let wear = if is_deallocated { 0 } else { before.saturating_add(1) };
+    // A reset leaves prepared statements behind, unless they were deallocated. The first look at a connection leaves none.
+    let wear = resets.filter(|_| !is_own).map_or(0, |resets| resets.saturating_add(1));
     notes::change_lasting(conn, |lasting| lasting.resets = Some(wear));
+    Ok(size)
 }
 
 /// Gives the user's setting back. No round trip.
