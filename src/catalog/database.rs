@@ -1,11 +1,12 @@
 //! What is known of one database of one server, whatever the search path: which types it has, and since when that is
 //! known.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::catalog::clock;
-use crate::catalog::types::Types;
+use crate::catalog::types::{PgType, Types};
 
 /// Nothing is trusted to know all types for longer than this after it was last made sure of.
 const FRESHNESS: Duration = Duration::from_secs(1);
@@ -20,6 +21,9 @@ const SLOW_LOOK_FACTOR: u32 = 100;
 /// transaction that the waiting thread holds open.
 const LOOK_PATIENCE: Duration = Duration::from_millis(50);
 
+/// How many former names are kept.
+const MAX_FORMER: usize = 4096;
+
 #[derive(Debug, Default)]
 pub(crate) struct Database {
     known: Mutex<Known>,
@@ -29,6 +33,10 @@ pub(crate) struct Database {
 #[derive(Debug, Default)]
 struct Known {
     types: Option<Types>,
+    /// What types were before they were moved, renamed or dropped, the latest last.
+    former: VecDeque<PgType>,
+    /// How many of them there were, with those that were forgotten.
+    total_former: u64,
     digest: Option<Arc<str>>,
     /// When the last look began that was complete.
     looked: Option<Instant>,
@@ -39,6 +47,17 @@ struct Known {
 }
 
 impl Known {
+    fn replace(&mut self, types: &Types) {
+        let before = self.types.replace(Arc::clone(types));
+        for ty in before.iter().flat_map(|before| before.iter()) {
+            if !types.binary_search_by_key(&ty.oid, |new| new.oid).is_ok_and(|index| types[index] == *ty) {
+                self.former.push_back(ty.clone());
+                self.total_former += 1;
+            }
+        }
+        self.former.drain(..self.former.len().saturating_sub(MAX_FORMER));
+    }
+
     fn bound(&self) -> Duration {
         self.slow_look.map_or(FRESHNESS, |took| (took * SLOW_LOOK_FACTOR).max(FRESHNESS))
     }
@@ -114,10 +133,23 @@ impl Database {
             *types = Arc::clone(same);
         }
         if known.is_newer(began) {
-            known.types = Some(Arc::clone(types));
+            known.replace(types);
             known.digest = Some(Arc::clone(digest));
             known.looked = Some(began);
         }
+    }
+
+    /// How many types had been moved, renamed or dropped by now.
+    pub(crate) fn total_former(&self) -> u64 {
+        self.lock().total_former
+    }
+
+    /// Is one of the types stored that were moved, renamed or dropped after so many others? They are shown as they were
+    /// before. Also true if that is no longer known.
+    pub(crate) fn is_former(&self, after: u64, is_stored: impl FnMut(&PgType) -> bool) -> bool {
+        let known = self.lock();
+        let count = usize::try_from(known.total_former.saturating_sub(after)).unwrap_or(usize::MAX);
+        count > known.former.len() || known.former.iter().rev().take(count).any(is_stored)
     }
 
     /// No round trip, and no waiting.
@@ -187,6 +219,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::types::tests::ty;
 
     fn permit(database: &Arc<Database>) -> LookPermit {
         match database.freshness() {
@@ -218,6 +251,21 @@ mod tests {
         let database = Arc::new(Database::default());
         let _looking = permit(&database);
         assert!(database.due_after_waiting().is_some());
+    }
+
+    #[test]
+    fn what_types_were_called_is_kept_for_a_while() {
+        let database = Database::default();
+        let learn = |types: &[PgType]| database.learn(&mut Types::from(types), &"".into(), clock::now());
+        learn(&[ty("public", "mood", 20), ty("public", "other", 30)]);
+        let before = database.total_former();
+        learn(&[ty("public", "mood_old", 20)]);
+        let is_mood = |known: &PgType| *known == ty("public", "mood", 20);
+        assert!(database.is_former(before, is_mood), "it was renamed");
+        assert!(database.is_former(before, |known| known.oid == 30), "it is gone");
+        assert!(!database.is_former(database.total_former(), |_| true), "nothing since");
+        (0..MAX_FORMER).for_each(|number| learn(&[ty("public", &format!("mood_{number}"), 20)]));
+        assert!(database.is_former(before, |_| false), "that is too long ago to know");
     }
 
     #[test]

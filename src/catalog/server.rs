@@ -43,6 +43,11 @@ impl SearchPath {
         self.schemas.is_empty() || self.schemas.iter().any(|known| known == schema)
     }
 
+    /// Can a type move from one schema of the path to another, and be shown as before?
+    pub(crate) fn has_several_schemas(&self) -> bool {
+        self.schemas.iter().filter(|schema| !schema.starts_with("pg_")).count() > 1
+    }
+
     /// In bytes, with what is allocated.
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>()

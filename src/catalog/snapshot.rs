@@ -34,6 +34,8 @@ pub(crate) struct Snapshot {
     /// Which types the database had: see [`Loaded::digest`].
     pub(crate) digest: Arc<str>,
     pub(crate) database: Arc<Database>,
+    /// How many of the database's types had been moved, renamed or dropped before.
+    pub(crate) former: u64,
     /// The table has a later one of the same place.
     pub(crate) is_superseded: AtomicBool,
     /// SQL that is true if names are looked up in the same schemas. Written by who first asks.
@@ -49,15 +51,31 @@ pub(crate) struct Content {
     pub(crate) view: View,
     /// Which types a connection is filled with, in the view's order.
     pub(crate) filled: Box<[bool]>,
-    /// The OIDs that a probe asks about.
-    pub(crate) oids: Vec<u32>,
-    /// What the server shows of them while the snapshot holds.
-    pub(crate) shown: String,
+    /// What a probe asks about.
+    pub(crate) question: Question,
+    /// What the server answers while the snapshot holds.
+    pub(crate) shown: Shown,
     /// SQL that is true while the snapshot holds. Written by who first asks.
     pub(crate) condition: OnceLock<String>,
     /// True if every tracked type exists. New types then need no watching: a new type that hides a tracked type changes
     /// how the tracked type is shown.
     pub(crate) has_all_tracked: bool,
+}
+
+/// Which types a probe asks about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) oids: Vec<u32>,
+    /// The names, with schemas, of types that are shown without. One of these may move to another schema of the search
+    /// path, be shown as before, and leave its name to another type. None if the path has only one schema.
+    pub(crate) names: Vec<String>,
+}
+
+/// What a server says of the types of a [`Question`], with commas in between.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) names: String,
+    pub(crate) oids: String,
 }
 
 /// What was read from a server.
@@ -72,16 +90,22 @@ pub(crate) struct Loaded {
 }
 
 impl Content {
-    pub(crate) fn new(view: View, identity: &Identity, tracked: Option<&Tracked>) -> Self {
+    pub(crate) fn new(view: View, place: &Place, tracked: Option<&Tracked>) -> Self {
+        let identity = &place.identity;
         let with_arrays = identity.by == IdentifiedBy::TypesAlone;
-        let (oids, shown) = (view.oids(with_arrays), view.shown(with_arrays));
+        let may_move = |is_visible| is_visible && place.path.has_several_schemas();
+        let moving: Vec<_> = view.iter().filter(|(_, is_visible)| may_move(*is_visible)).collect();
+        let names = moving.iter().map(|(ty, _)| ty.qualified()).collect();
+        let oids: Vec<_> = moving.iter().map(|(ty, _)| ty.oid.to_string()).collect();
+        let shown = Shown { names: view.shown(with_arrays), oids: oids.join(",") };
+        let question = Question { oids: view.oids(with_arrays), names };
         let is_named = |ty: &PgType| tracked.is_some_and(|tracked| tracked.names_with_its_schema(ty));
         Content {
             filled: view.iter().map(|(ty, is_visible)| is_visible || is_named(ty)).collect(),
             condition: OnceLock::new(),
             identity: identity.clone(),
             has_all_tracked: tracked.is_some_and(|tracked| tracked.keys.iter().all(|key| finds(&view, key))),
-            oids,
+            question,
             shown,
             view,
         }
@@ -94,9 +118,11 @@ impl Content {
 
     /// In bytes, without the list of types.
     pub(crate) fn size(&self) -> usize {
-        let lists = self.filled.len() + self.view.visible.len() + self.oids.len() * size_of::<u32>();
+        let Question { oids, names } = &self.question;
+        let lists = self.filled.len() + self.view.visible.len() + oids.len() * size_of::<u32>();
+        let names: usize = names.iter().map(|name| size_of::<String>() + 3 * name.len()).sum();
         // The condition has the names in hexadecimal digits, and the OIDs in decimal ones.
-        size_of::<Self>() + lists + 3 * self.shown.len() + 6 * self.oids.len()
+        size_of::<Self>() + lists + names + 3 * self.shown.names.len() + 2 * self.shown.oids.len() + 6 * oids.len()
     }
 }
 
@@ -111,9 +137,9 @@ impl Snapshot {
         &self.content.view.types
     }
 
-    /// Does it hold at that place, if the server shows its OIDs like that?
-    pub(crate) fn holds(&self, place: &Place, shown: &str) -> bool {
-        self.place == *place && self.content.shown == shown
+    /// Does it hold at that place, if the server answers that to its question?
+    pub(crate) fn holds(&self, place: &Place, shown: &Shown) -> bool {
+        self.place == *place && self.content.shown == *shown
     }
 }
 

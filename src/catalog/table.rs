@@ -262,13 +262,14 @@ impl Snapshots {
         let Loaded { server, place, scope, digest, view } = loaded;
         self.last_id += 1;
         let id = SnapshotId(NonZeroU64::new(self.last_id).expect("counted from 1"));
-        let content = self.content(view, &place.identity);
+        let content = self.content(view, &place);
         let snapshot = Arc::new(Snapshot {
             id,
             scope,
             server,
             place,
             digest,
+            former: database.total_former(),
             database,
             is_superseded: AtomicBool::new(false),
             path_condition: OnceLock::new(),
@@ -288,12 +289,14 @@ impl Snapshots {
     }
 
     /// Shared with another search path of the same server that sees the same.
-    fn content(&mut self, view: View, identity: &Identity) -> Arc<Content> {
-        let known = self.contents.entry(identity.clone()).or_default();
-        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|known| known.view == view) {
+    fn content(&mut self, view: View, place: &Place) -> Arc<Content> {
+        let content = Content::new(view, place, tracked().as_deref());
+        let known = self.contents.entry(place.identity.clone()).or_default();
+        let is_same = |known: &Arc<Content>| known.view == content.view && known.question == content.question;
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(is_same) {
             return same;
         }
-        let content = Arc::new(Content::new(view, identity, tracked().as_deref()));
+        let content = Arc::new(content);
         known.retain(|content| content.strong_count() > 0);
         known.push(Arc::downgrade(&content));
         content
@@ -428,7 +431,7 @@ mod tests {
         load(&["other"], vec![(ty("public", "mood", 20), false), (ty("tenant", "mood", 30), false)], "2");
 
         match table.current(&public) {
-            Current::Newer(newer) => assert_eq!(newer.content.shown, "mood,tenant.mood"),
+            Current::Newer(newer) => assert_eq!(newer.content.shown.names, "mood,tenant.mood"),
             other => panic!("{other:?}"),
         }
         assert!(matches!(table.current(&tenant), Current::Incomplete), "the new type is in its path");

@@ -51,6 +51,13 @@ impl PgType {
         }
     }
 
+    /// As SQL has it, with its schema.
+    pub(crate) fn qualified(&self) -> String {
+        let mut qualified = String::new();
+        self.push_shown(false, &mut qualified);
+        qualified
+    }
+
     /// What `regtype` shows: the bare name if the search path finds the type by it, else with its schema.
     fn push_shown(&self, is_visible: bool, shown: &mut String) {
         if !is_visible {

@@ -110,8 +110,8 @@ pub(crate) fn fill(conn: &mut PgConnection, snapshot: &Snapshot) {
     notes::set_snapshot(conn, snapshot.id);
 }
 
-/// Does the OID cache have something that was correct by the old snapshot, or that Diesel looked up itself, and that is
-/// wrong by the new snapshot of the same server? Prepared statements hold the same OIDs.
+/// Does the OID cache have something that was correct by the old snapshot, or that Diesel looked up itself since, and
+/// that is wrong by the new snapshot of the same server? Prepared statements hold the same OIDs.
 pub(crate) fn conflict(conn: &mut PgConnection, old: &Snapshot, new: &Snapshot) -> bool {
     let cache = conn.get_metadata_cache();
     let is_stored_otherwise = new.content.view.iter().any(|(ty, is_visible)| {
@@ -119,8 +119,19 @@ pub(crate) fn conflict(conn: &mut PgConnection, old: &Snapshot, new: &Snapshot) 
         is_other(cache, ty, &ty.name, is_visible, (ty.oid, ty.array_oid))
             || array.is_some_and(|array| is_other(cache, ty, &array, is_visible, (ty.array_oid, 0)))
     });
-    let is_there = |key| cached(cache, &key).is_some();
-    is_stored_otherwise || moved(old, new).any(|ty| is_there(in_schema(ty, &ty.name)) || is_there(bare(&ty.name)))
+    is_stored_otherwise
+        || moved(old, new).any(|ty| is_stored(cache, ty))
+        || new.database.is_former(old.former, |ty| is_stored(cache, ty))
+}
+
+/// Does the cache have the type, or its array, by a name that it had?
+fn is_stored(cache: &PgMetadataCache, ty: &PgType) -> bool {
+    let by_name = |name: &str, oid| {
+        [in_schema(ty, name), bare(name)]
+            .iter()
+            .any(|key| cached(cache, key).is_some_and(|(known, _)| known == oid))
+    };
+    by_name(&ty.name, ty.oid) || ty.array_name().is_some_and(|array| by_name(&array, ty.array_oid))
 }
 
 /// Does the cache have other OIDs for the type, or for its array, of that name?
@@ -129,14 +140,15 @@ fn is_other(cache: &PgMetadataCache, ty: &PgType, name: &str, is_visible: bool, 
     is_other(in_schema(ty, name)) || is_visible && is_other(bare(name))
 }
 
-/// The types of the old snapshot whose OID has another name, schema or visibility in the new one.
+/// The types of the old snapshot whose OID has another name, schema or visibility in the new one, or is gone: then the
+/// name may come back with another OID at any time.
 fn moved<'a>(old: &'a Snapshot, new: &'a Snapshot) -> impl Iterator<Item = &'a PgType> {
     let new_types = new.types();
-    old.content.view.iter().filter_map(move |(ty, was_visible)| {
-        let index = new_types.binary_search_by_key(&ty.oid, |new| new.oid).ok()?;
-        let is_same = new_types[index] == *ty && new.content.view.visible[index] == was_visible;
-        (!is_same).then_some(ty)
-    })
+    let is_same = move |ty: &PgType, was_visible| {
+        let found = new_types.binary_search_by_key(&ty.oid, |new| new.oid);
+        found.is_ok_and(|index| new_types[index] == *ty && new.content.view.visible[index] == was_visible)
+    };
+    old.content.view.iter().filter_map(move |(ty, was_visible)| (!is_same(ty, was_visible)).then_some(ty))
 }
 
 fn cached(cache: &PgMetadataCache, key: &PgMetadataCacheKey<'_>) -> Option<(u32, u32)> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use diesel::prelude::*;
 
 use crate::catalog::server::PgStart;
-use crate::catalog::snapshot::{Loaded, Snapshot};
+use crate::catalog::snapshot::{Loaded, Question, Snapshot};
 use crate::connection::notes;
 use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
@@ -28,14 +28,14 @@ pub(crate) fn check_and_look(
     Ok(CheckAndLook::decode(row, mark))
 }
 
-/// Asks which server answers, and what it shows of the types with these OIDs. One round trip.
-pub(crate) fn identify(conn: &mut PgConnection, oids: &[u32], level: Level) -> QueryResult<Identified> {
-    send_identify(conn, oids, level, Text::First).and_then(Identified::decode)
+/// Asks which server answers, and what it shows of these types. One round trip.
+pub(crate) fn identify(conn: &mut PgConnection, question: &Question, level: Level) -> QueryResult<Identified> {
+    send_identify(conn, question, level, Text::First).and_then(Identified::decode)
 }
 
 /// Is the server there? One round trip.
 pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
-    send_identify(conn, &[], Level::Mute, Text::First).map(drop)
+    send_identify(conn, &Question::default(), Level::Mute, Text::First).map(drop)
 }
 
 /// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after [`identify`]
@@ -44,14 +44,19 @@ pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
 ///
 /// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
 pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<Prepared> {
-    send_identify(conn, &[], level, Text::Second).map(Prepared::decode)
+    send_identify(conn, &Question::default(), level, Text::Second).map(Prepared::decode)
 }
 
-fn send_identify(conn: &mut PgConnection, oids: &[u32], level: Level, text: Text) -> QueryResult<identify::Row> {
+fn send_identify(
+    conn: &mut PgConnection,
+    question: &Question,
+    level: Level,
+    text: Text,
+) -> QueryResult<identify::Row> {
     match level {
-        Level::Identified => Identify::<{ identify::IDENTIFIED }> { oids, text }.get_result(conn),
-        Level::Unidentified => Identify::<{ identify::UNIDENTIFIED }> { oids, text }.get_result(conn),
-        Level::Mute => Identify::<{ identify::MUTE }> { oids, text }.get_result(conn),
+        Level::Identified => Identify::<{ identify::IDENTIFIED }> { question, text }.get_result(conn),
+        Level::Unidentified => Identify::<{ identify::UNIDENTIFIED }> { question, text }.get_result(conn),
+        Level::Mute => Identify::<{ identify::MUTE }> { question, text }.get_result(conn),
     }
 }
 

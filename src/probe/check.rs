@@ -10,11 +10,11 @@ use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool};
 
 use crate::catalog::server::{IdentifiedBy, PgStart, SearchPath};
-use crate::catalog::snapshot::Snapshot;
+use crate::catalog::snapshot::{Question, Snapshot};
 use crate::catalog::tracked::tracked;
 use crate::probe::sql::{
-    CATALOG_FILE, DIGEST, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS,
-    VERSION, WATCHED, catalog_changes_since, constant, only_tracked, sees_the_present,
+    CATALOG_FILE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
+    VANISHED_STATEMENTS, VERSION, WATCHED, array, catalog_changes_since, constant, only_tracked, sees_the_present,
 };
 
 const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
@@ -44,11 +44,15 @@ fn server_and_types(snapshot: &Snapshot) -> String {
         }
         IdentifiedBy::TypesAlone => format!("{VERSION}{EQUALS}'{version}'::pg_catalog.text"),
     };
-    let oids: Vec<_> = content.oids.iter().map(u32::to_string).collect();
-    let [before, after] = SHOWN;
-    let oids = oids.join(",");
-    let shown = format!("{before}'{{{oids}}}'{after}{EQUALS}{}", constant(&content.shown));
-    format!("{server} AND {CATALOG_FILE}{EQUALS}{} AND {shown}", constant(&content.identity.catalog_file))
+    let Question { oids, names } = &content.question;
+    let oids: Vec<_> = oids.iter().map(u32::to_string).collect();
+    let are_equal = |[before, after]: [&str; 2], asked: &str, answer: &str| {
+        format!(" AND {before}{asked}{after}{EQUALS}{}", constant(answer))
+    };
+    let shown = are_equal(SHOWN, &format!("'{{{}}}'", oids.join(",")), &content.shown.names);
+    let found =
+        if names.is_empty() { String::new() } else { are_equal(FOUND, &array(names), &content.shown.oids) };
+    format!("{server} AND {CATALOG_FILE}{EQUALS}{}{shown}{found}", constant(&content.identity.catalog_file))
 }
 
 /// SQL that is true as long as the database has no other types than the snapshot says.

@@ -8,10 +8,11 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{self, Array, BigInt, Bool, Integer, Oid};
 
 use crate::catalog::server::Server;
+use crate::catalog::snapshot::{Question, Shown};
 use crate::probe::check::Mark;
 use crate::probe::sql::{
-    CATALOG_FILE, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT, OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN,
-    STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
+    CATALOG_FILE, FOUND, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT, OLDEST_OPEN, ROLE, SEARCH_PATH,
+    SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
 };
 
 /// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
@@ -56,13 +57,12 @@ pub(crate) fn identity_fields(level: Level) -> String {
 #[derive(Debug)]
 pub(crate) struct Identified {
     pub(crate) server: Server,
-    /// The names of the types with these OIDs, as it shows them.
-    pub(crate) shown: String,
+    pub(crate) shown: Shown,
 }
 
 impl Identified {
-    pub(crate) fn decode((_, _, shown, fields): Row) -> QueryResult<Self> {
-        Ok(Identified { server: Server::from_fields(fields)?, shown })
+    pub(crate) fn decode((_, _, (names, oids), fields): Row) -> QueryResult<Self> {
+        Ok(Identified { server: Server::from_fields(fields)?, shown: Shown { names, oids } })
     }
 }
 
@@ -91,7 +91,7 @@ impl Prepared {
     }
 }
 
-pub(crate) type Row = (i32, (i64, i64, i64, bool), String, Vec<String>);
+pub(crate) type Row = (i32, (i64, i64, i64, bool), (String, String), Vec<String>);
 
 pub(crate) const IDENTIFIED: u8 = 0;
 pub(crate) const UNIDENTIFIED: u8 = 1;
@@ -110,12 +110,13 @@ const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8, 0::pg_catalog.in
 
 /// One statement for each [`Level`], as each has a static `QueryId`.
 pub(crate) struct Identify<'a, const LEVEL: u8> {
-    pub(crate) oids: &'a [u32],
+    pub(crate) question: &'a Question,
     pub(crate) text: Text,
 }
 
 impl<const LEVEL: u8> Query for Identify<'_, LEVEL> {
-    type SqlType = (Integer, (BigInt, BigInt, BigInt, Bool), sql_types::Text, Array<sql_types::Text>);
+    type SqlType =
+        (Integer, (BigInt, BigInt, BigInt, Bool), (sql_types::Text, sql_types::Text), Array<sql_types::Text>);
 }
 
 impl<const LEVEL: u8> RunQueryDsl<PgConnection> for Identify<'_, LEVEL> {}
@@ -138,7 +139,7 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Identify<'_, LEVEL> {
             UNIDENTIFIED => Level::Unidentified,
             _ => {
                 out.push_sql(UNMARKED);
-                out.push_sql(", '', '{}'::pg_catalog.text[]");
+                out.push_sql(", '', '', '{}'::pg_catalog.text[]");
                 return Ok(());
             }
         };
@@ -150,8 +151,12 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Identify<'_, LEVEL> {
         out.push_sql(&mark);
         out.push_sql(", ");
         out.push_sql(SHOWN[0]);
-        out.push_bind_param::<Array<Oid>, _>(self.oids)?;
+        out.push_bind_param::<Array<Oid>, _>(&self.question.oids)?;
         out.push_sql(SHOWN[1]);
+        out.push_sql(", ");
+        out.push_sql(FOUND[0]);
+        out.push_bind_param::<Array<sql_types::Text>, _>(&self.question.names)?;
+        out.push_sql(FOUND[1]);
         out.push_sql(", ");
         out.push_sql(&identity_fields(level));
         Ok(())

@@ -23,9 +23,15 @@ pub(crate) const ROLE: &str = "pg_catalog.\"current_user\"()::pg_catalog.text";
 pub(crate) const VERSION: &str = "pg_catalog.current_setting('server_version_num')";
 
 /// Before and after an array of OIDs: what the server shows of them. A type's name as `regtype` shows it changes with a
-/// rename, a re-creation (a bare number), `SET SCHEMA`, and if another type hides it in the search path (it is shown
-/// with its schema).
+/// rename, a re-creation (a bare number), and if another type hides it in the search path (it is shown with its schema).
 pub(crate) const SHOWN: [&str; 2] = ["pg_catalog.array_to_string(", "::pg_catalog.regtype[], ',')"];
+
+/// Before and after an array of names with schemas: the OIDs that the server finds by them.
+pub(crate) const FOUND: [&str; 2] = [
+    "pg_catalog.array_to_string(ARRAY(SELECT pg_catalog.to_regtype(named)::pg_catalog.oid \
+     FROM pg_catalog.unnest(",
+    "::pg_catalog.text[]) named), ',')",
+];
 
 /// The types that are watched: base types, domains, enums, ranges, multiranges and stand-alone composites, as `t`, in
 /// schema `n`.
@@ -47,19 +53,22 @@ pub(crate) const WATCHED: &str = "pg_catalog.pg_type t \
 /// Narrows [`WATCHED`] to types of these names. As names: the server cuts off what is too long for one, wherever a name
 /// is looked up.
 pub(crate) fn only_tracked(tracked: Option<&Tracked>) -> String {
-    let Some(Tracked { names, .. }) = tracked else {
-        return String::new();
-    };
-    let quoted: Vec<_> =
-        names.iter().map(|name| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))).collect();
-    let names = constant(&format!("{{{}}}", quoted.join(",")));
-    format!(" AND t.typname OPERATOR(pg_catalog.=) ANY ({names}::pg_catalog.name[])")
+    tracked.map_or_else(String::new, |Tracked { names, .. }| {
+        format!(" AND t.typname OPERATOR(pg_catalog.=) ANY ({}::pg_catalog.name[])", array(names))
+    })
+}
+
+/// The text of an array, as SQL.
+pub(crate) fn array(texts: &[impl AsRef<str>]) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let quoted: Vec<_> = texts.iter().map(|text| quoted(text.as_ref())).collect();
+    constant(&format!("{{{}}}", quoted.join(",")))
 }
 
 /// A text as SQL. No setting changes how it is read. Nothing that comes from a user is written as it is, unless it has
 /// none but harmless characters, which spares the server the computing.
 pub(crate) fn constant(text: &str) -> String {
-    let is_harmless = |character: char| character.is_ascii_alphanumeric() || " _,./-:\"$[]".contains(character);
+    let is_harmless = |character: char| character.is_ascii_alphanumeric() || " _,./-:\"$[]{}".contains(character);
     if text.chars().all(is_harmless) {
         return format!("'{text}'::pg_catalog.text");
     }

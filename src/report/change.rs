@@ -187,7 +187,7 @@ pub(crate) mod tests {
 
     fn snapshot(id: u64, server: Server, types: Vec<(PgType, bool)>) -> Snapshot {
         let place = server.place(Replicas::Distinct);
-        let content = Arc::new(Content::new(view(types), &place.identity, None));
+        let content = Arc::new(Content::new(view(types), &place, None));
         let id = SnapshotId(NonZeroU64::new(id).expect("not zero"));
         Snapshot {
             id,
@@ -196,6 +196,7 @@ pub(crate) mod tests {
             place,
             digest: "".into(),
             database: Default::default(),
+            former: 0,
             is_superseded: Default::default(),
             path_condition: OnceLock::new(),
             content,

@@ -8,7 +8,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use crate::catalog::clock;
 use crate::catalog::database::LookPermit;
 use crate::catalog::server::Place;
-use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
+use crate::catalog::snapshot::{Question, Scope, Snapshot, SnapshotId};
 use crate::catalog::table::{Claim, Current, LoadPermit, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
@@ -194,8 +194,8 @@ impl Asking {
     ) -> QueryResult<Option<Arc<Snapshot>>> {
         let replicas = notes::lasting(conn).replicas;
         for _ in 0..MAX_CATCH_UPS {
-            let oids = asked.as_ref().map_or_else(Vec::new, |asked| asked.content.oids.clone());
-            let Identified { server, shown } = statements::identify(conn, &oids, self.level)?;
+            let question = asked.as_ref().map(|asked| asked.content.question.clone()).unwrap_or_default();
+            let Identified { server, shown } = statements::identify(conn, &question, self.level)?;
             let place = server.place(replicas);
             if let Some(asked) = asked.as_ref().filter(|asked| !has_new_types && asked.holds(&place, &shown)) {
                 match self.new_types(asked) {
@@ -214,7 +214,9 @@ impl Asking {
             }
             let refuted = asked.filter(|asked| asked.place == place).map(|asked| asked.id);
             match self.claim(&place, refuted) {
-                Claim::Known(candidate) if candidate.content.oids == oids && candidate.holds(&place, &shown) => {
+                Claim::Known(candidate)
+                    if candidate.content.question == question && candidate.holds(&place, &shown) =>
+                {
                     // The answer says so already. Only new types may be unknown.
                     if matches!(self.new_types(&candidate), NewTypes::None) {
                         return Ok(Some(candidate));
@@ -278,10 +280,11 @@ impl Asking {
             printable(&error)
         ));
         // No table says who answers: an error of this is about permissions.
-        let identified = match guarded(conn, |conn| statements::identify(conn, &[], Level::Identified)) {
-            Err(error) if !is_alive(conn, &error) => return Err(error),
-            identified => identified.ok(),
-        };
+        let identified =
+            match guarded(conn, |conn| statements::identify(conn, &Question::default(), Level::Identified)) {
+                Err(error) if !is_alive(conn, &error) => return Err(error),
+                identified => identified.ok(),
+            };
         let level = if identified.is_some() { Level::Identified } else { Level::Unidentified };
         let replicas = notes::lasting(conn).replicas;
         let is_known = identified.is_some_and(|known| OID_TABLE.knows(&known.server.place(replicas)));

@@ -3,6 +3,7 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
+use crate::catalog::snapshot::Question;
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
 use crate::connection::statements;
@@ -86,7 +87,7 @@ fn heal_statements(conn: &mut PgConnection) -> QueryResult<Healed> {
     if snapshot.is_uncertain() {
         return Ok(Healed::Nothing);
     }
-    statements::identify(conn, &[], Level::Identified)?;
+    statements::identify(conn, &Question::default(), Level::Identified)?;
     caches::empty(conn, Level::Identified, StatementCache::Suspended)?;
     caches::fill(conn, &snapshot);
     Ok(Healed::Statements(healing))

@@ -18,7 +18,7 @@
 //! | `cargo test --test random` | 1,000 answers of one seed, always the same: half a minute |
 //! | `RANDOM_ANSWERS=20000 cargo test --test random -- --nocapture` | the long run: twenty campaigns, ten minutes |
 //! | `RANDOM_SEED=… cargo test --test random` | repeats one campaign. What is broken is shown with its seed |
-//! | `RANDOM_VERBOSE=1` | prints each action |
+//! | `RANDOM_VERBOSE=1` | prints each action, and the crate's log |
 //!
 //! A campaign is 1,000 answers or more on servers of its own. It has rounds with new connections. In the first two
 //! rounds A, B and C have the same types but for the rows of tables, so a copy looks like the original. Some rounds are
@@ -44,7 +44,7 @@
 //! Not done, since nothing is promised for it:
 //!
 //! - A type is not moved before it is older than the bound within which nobody looks for new types
-//!   ([`BOUND`](promises::BOUND)).
+//!   ([`bound`](promises::bound)).
 //! - Types that nobody watches (rows of tables, and what `track` was not given) are re-created between two rounds only,
 //!   and a temporary type's name is used once on each server and round.
 //! - After a migration, a new temporary type or another session path, plain statements wait for the next checkout.
@@ -75,7 +75,12 @@ fn whatever_happens_to_servers_and_types_no_answer_is_wrong() {
     let is_long = answers > ANSWERS;
     let seed = number("RANDOM_SEED")
         .unwrap_or_else(|| if is_long { run::seed_of_everything(fastrand::u64(..1_000_000)) } else { SEED });
-    let mut report = Report::new(std::env::var_os("RANDOM_VERBOSE").is_some());
+    let is_verbose = std::env::var_os("RANDOM_VERBOSE").is_some();
+    if is_verbose {
+        log::set_logger(&PrintedLog).expect("the first logger");
+        log::set_max_level(log::LevelFilter::Trace);
+    }
+    let mut report = Report::new(is_verbose);
     for seed in run::seeds(seed, answers) {
         let outcome = run::run(seed, &mut report);
         outcome.unwrap_or_else(|error| panic!("RANDOM_SEED={seed}: {error}\n{}", report.last()));
@@ -84,6 +89,23 @@ fn whatever_happens_to_servers_and_types_no_answer_is_wrong() {
     assert_eq!(report.promises_broken(), 0, "promises are broken; each is shown with the seed that repeats it");
     assert!(report.answers() >= answers, "{}", report.answers());
     assert!(report.control() > 0, "a stock pool is right");
+}
+
+/// The crate's own records, among the actions.
+struct PrintedLog;
+
+impl log::Log for PrintedLog {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("diesel_postgres_hot_upgrade")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            println!("        {}: {}", record.level(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 fn number(variable: &str) -> Option<u64> {

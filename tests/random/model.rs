@@ -118,7 +118,7 @@ pub(crate) enum Ddl {
     },
 }
 
-/// How many actions old a type is before it is moved. So most are older than [the bound](crate::promises::BOUND)
+/// How many actions old a type is before it is moved. So most are older than [the bound](crate::promises::bound)
 /// without a wait.
 const MATURE: u64 = 12;
 const ATTEMPTS: usize = 12;

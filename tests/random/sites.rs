@@ -7,7 +7,7 @@ use testbed::{Cluster, PgBouncer, PgBouncerConfig};
 
 use crate::keys::{ROWS, TYPES};
 use crate::model::{Catalog, Ddl, Kind, SCHEMAS, create};
-use crate::promises::BOUND;
+use crate::promises::bound;
 
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -93,7 +93,7 @@ impl Sites {
     /// What is moved is older than the bound within which nobody has to know of it.
     pub(crate) fn wait_for(&self, site: usize, ddl: Ddl) {
         if let Some(created) = ddl.youngest(&self.all[site].catalog) {
-            thread::sleep(BOUND.saturating_sub(created.elapsed()));
+            thread::sleep(bound().saturating_sub(created.elapsed()));
         }
     }
 

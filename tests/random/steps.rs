@@ -8,7 +8,7 @@ use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
 use crate::keys::{Answer, KEYS, ask, shown};
 use crate::model::{Catalog, Ddl, Path};
 use crate::plan::create_temporary;
-use crate::promises::{BOUND, Grade, Use};
+use crate::promises::{Grade, Use, bound};
 
 /// A bind of a type, or of its array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +110,7 @@ impl Findings {
 
     fn note(&mut self, ask: Ask, scope: &Scope, result: &QueryResult<Answer>) {
         let meaning = scope.catalog.find(KEYS[ask.key], scope.path);
-        let (exists, is_young) = (meaning.is_some(), meaning.is_some_and(|ty| ty.created.1.elapsed() < BOUND));
+        let (exists, is_young) = (meaning.is_some(), meaning.is_some_and(|ty| ty.created.1.elapsed() < bound()));
         let result = result.as_ref().map(|answer| *answer).map_err(ToString::to_string);
         self.answers.push(Found { ask, path: scope.path, exists, is_young, result });
     }

@@ -3,7 +3,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::{Outcome, synchronize};
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, synchronize};
 use fixture::write_and_read_back;
 use log::Level;
 use testbed::Cluster;
@@ -11,7 +11,7 @@ use testbed::Cluster;
 use crate::support::diverging::connect;
 use crate::support::events::{logged, record_log};
 use crate::support::freshness::wait_until_stale;
-use crate::support::meaning::{Label, Verdict, is_wrong, plain, verified};
+use crate::support::meaning::{Label, PublicLabel, Verdict, is_wrong, plain, verified};
 use crate::support::pools::upgrade;
 use crate::support::ways::{ALL, Client, Ways};
 
@@ -108,6 +108,73 @@ fn a_type_that_was_looked_up_before_the_first_look_is_compared_too() {
     synchronize(&mut conn).expect("a first look");
     assert_eq!(plain::<Label>(&mut conn), Ok(()));
     let control = plain::<Label>(&mut stock);
+    assert!(is_wrong(&control), "{control:?}");
+}
+
+#[test]
+fn a_new_type_is_compared_by_the_name_that_it_had_in_between() {
+    let (url, mut owner) = database("in_between");
+    let [mut idle, mut other, mut stock] = [connect(&url), connect(&url), connect(&url)];
+    synchronize(&mut idle).expect("a first look");
+    owner.batch_execute(CREATE).expect("types that are newer than the snapshot");
+    for conn in [&mut idle, &mut stock] {
+        assert_eq!(plain::<Label>(conn), Ok(()), "before the change");
+    }
+    wait_until_stale();
+    synchronize(&mut other).expect("a look that finds the type");
+    owner.batch_execute("ALTER TYPE label RENAME TO label_old").expect("no type of that name");
+    synchronize(&mut other).expect("a look that finds the other name");
+    // Nobody has looked since this one was created.
+    owner.batch_execute("CREATE TYPE label AS ENUM ('x')").expect("another type of that name");
+
+    synchronize(&mut idle).expect("a checkout");
+    assert_eq!(plain::<Label>(&mut idle), Ok(()));
+    let control = plain::<Label>(&mut stock);
+    assert!(is_wrong(&control), "{control:?}");
+}
+
+#[test]
+fn a_name_comes_back_after_everybody_has_seen_that_it_was_gone() {
+    let (url, mut owner) = database("comes_back");
+    owner.batch_execute(CREATE).expect("types that the snapshot has");
+    let [mut idle, mut other, mut stock] = [connect(&url), connect(&url), connect(&url)];
+    for conn in [&mut idle, &mut other] {
+        synchronize(conn).expect("a first look");
+    }
+    for conn in [&mut idle, &mut stock] {
+        assert_eq!(plain::<Label>(conn), Ok(()), "before the change");
+    }
+    owner.batch_execute("DROP TYPE label").expect("no type of that name");
+    synchronize(&mut other).expect("a look that misses it");
+    owner.batch_execute("CREATE TYPE label AS ENUM ('x')").expect("another one");
+
+    synchronize(&mut idle).expect("a checkout");
+    assert_eq!(plain::<Label>(&mut idle), Ok(()));
+    let control = plain::<Label>(&mut stock);
+    assert!(control.is_err(), "the control");
+}
+
+/// Both are shown without a schema, so it takes more to notice that one moves.
+#[test]
+fn a_type_moves_within_the_path_and_leaves_its_name_to_another_one() {
+    let (url, mut owner) = database("moves_within");
+    owner.batch_execute("CREATE TYPE public.label AS ENUM ('x')").expect("a type that the snapshot has");
+    let mut ways = Ways::connect(&url);
+    let mut own = connect(&url);
+    synchronize(&mut own).expect("a first look");
+    assert_eq!(ways.wrong::<PublicLabel>(), [""; 0]);
+    assert_eq!(ways.stock::<PublicLabel>(), Ok(()));
+
+    let moved = own.hot_transaction(|conn| {
+        conn.batch_execute("ALTER TYPE public.label SET SCHEMA early")?;
+        synchronize(conn).map(drop)
+    });
+    assert_eq!(moved, Ok(()));
+    owner.batch_execute("CREATE TYPE public.label AS ENUM ('x')").expect("another type where it was");
+    assert_eq!(verified::<PublicLabel>(&mut own), Ok(()));
+    assert_eq!(ways.wrong::<PublicLabel>(), [""; 0]);
+    assert_eq!(ways.wrong::<Label>(), [""; 0]);
+    let control = ways.stock::<PublicLabel>();
     assert!(is_wrong(&control), "{control:?}");
 }
 

@@ -33,6 +33,15 @@ named_types! {
     Label = "label";
 }
 
+/// By its name and schema.
+#[derive(Debug, Clone, Copy, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+#[diesel(postgres_type(name = "label", schema = "public"))]
+pub(crate) struct PublicLabel;
+
+impl Named for PublicLabel {
+    const NAME: &'static str = "public.label";
+}
+
 /// `Ok` if a bound type was what its name means.
 pub(crate) type Verdict = Result<(), String>;
 
