@@ -4,3 +4,4 @@ pub(crate) mod caches;
 pub(crate) mod notes;
 pub(crate) mod statements;
 pub(crate) mod transaction_state;
+pub(crate) mod writable;

@@ -138,7 +138,9 @@ pub(crate) fn clear_refused(conn: &mut PgConnection) {
 
 /// Takes over what has to stay when the OID cache is emptied.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
-    let kept = ["lasting", "refused", "mark", "changes at mark", "suspected"].map(|name| (name, read(conn, name)));
+    const LASTING: [&str; 7] =
+        ["lasting", "refused", "mark", "changes at mark", "suspected", "manager", "was writable"];
+    let kept = LASTING.map(|name| (name, read(conn, name)));
     empty(conn);
     for (name, value) in kept {
         if let Some(value) = value {
@@ -150,6 +152,24 @@ pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgCo
 /// Notes that the server has just refused to show its types.
 pub(crate) fn set_refused(conn: &mut PgConnection) {
     set_since(conn, "refused");
+}
+
+/// The number of the manager that opened the connection.
+pub(crate) fn manager(conn: &mut PgConnection) -> Option<u64> {
+    read(conn, "manager")
+}
+
+pub(crate) fn set_manager(conn: &mut PgConnection, number: u64) {
+    write(conn, "manager", number);
+}
+
+/// Did the server take writes when this connection was asked? `None` if it was not asked.
+pub(crate) fn was_writable(conn: &mut PgConnection) -> Option<bool> {
+    read(conn, "was writable").map(|writable| writable == 1)
+}
+
+pub(crate) fn set_was_writable(conn: &mut PgConnection, writable: bool) {
+    write(conn, "was writable", u64::from(writable));
 }
 
 /// How long ago the connection was last checked, and answered. `None` if it has to be checked again.

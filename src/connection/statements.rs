@@ -10,6 +10,8 @@ use crate::connection::notes;
 use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
 use crate::probe::load::Load;
+use crate::probe::lost_attempt::{By, EndLostAttempt, Key, MayLock};
+use crate::probe::writes::TakesWrites;
 
 /// Does the snapshot hold? One round trip.
 pub(crate) fn check(conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult<bool> {
@@ -71,4 +73,19 @@ pub(crate) fn load(
     let load = Load::unless_started(others, level, in_transaction);
     let row = load.clone().get_result(conn)?;
     load.decode(row, replicas)
+}
+
+/// Does the server take writes? One round trip.
+pub(crate) fn takes_writes(conn: &mut PgConnection) -> QueryResult<bool> {
+    TakesWrites.get_result(conn)
+}
+
+/// Ends the sessions of a transaction's lost attempts, and returns how many there were. One round trip.
+pub(crate) fn end_lost_attempt(conn: &mut PgConnection, key: Key, by: By) -> QueryResult<usize> {
+    EndLostAttempt { key, by }.execute(conn)
+}
+
+/// May this role take the locks of [`Key`]? One round trip.
+pub(crate) fn may_lock(conn: &mut PgConnection) -> QueryResult<bool> {
+    MayLock.get_result::<i64>(conn).map(|yes| yes == 1)
 }

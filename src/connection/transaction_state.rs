@@ -12,6 +12,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Integer;
 
+use crate::probe::writes::{fails_without_writes, is_without_writes};
+
 /// What Diesel thinks of the transaction.
 pub(crate) fn status(conn: &mut PgConnection) -> &mut TransactionManagerStatus {
     AnsiTransactionManager::transaction_manager_status_mut(conn)
@@ -83,6 +85,31 @@ pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
         status(conn).set_in_error();
     }
     rolled_back
+}
+
+/// Rolls back as [`roll_back`] does, and asks in the same message whether the server takes writes.
+pub(crate) fn roll_back_and_ask_for_writes(conn: &mut PgConnection) -> QueryResult<bool> {
+    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
+    let ask = fails_without_writes();
+    match conn.batch_execute(&format!("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK; {ask}")) {
+        Ok(()) => Ok(true),
+        Err(error) if is_without_writes(&error) && !is_broken(conn) => Ok(false),
+        Err(error) => {
+            status(conn).set_in_error();
+            Err(error)
+        }
+    }
+}
+
+/// Was the connection lost by now? It looks at what has arrived, without a round trip. Notifications that nobody has
+/// read are dropped.
+pub(crate) fn was_lost_meanwhile(conn: &mut PgConnection) -> bool {
+    // The first look takes what the server said before it closed the connection, the second sees that it is closed.
+    let is_closed = (0..2).any(|_| conn.notifications_iter().any(|arrived| arrived.is_err()));
+    if is_closed {
+        status(conn).set_in_error();
+    }
+    is_closed
 }
 
 /// Runs questions so that their failure can't abort the transaction that they may be part of.

@@ -7,8 +7,8 @@ use diesel::r2d2::{ConnectionManager, Error};
 use r2d2::ManageConnection;
 
 use crate::catalog::server::Replicas;
-use crate::connection::notes;
 use crate::connection::transaction_state::is_in_transaction;
+use crate::connection::{notes, writable};
 use crate::environment;
 use crate::pool::panics::panics_caught;
 use crate::pool::verify::Verify;
@@ -57,6 +57,8 @@ pub struct HotUpgradeManager<M = ConnectionManager<PgConnection>> {
     verify: Verify,
     replicas: Replicas,
     enabled: bool,
+    /// Shared with its clones.
+    number: u64,
 }
 
 impl HotUpgradeManager {
@@ -90,6 +92,7 @@ where
             verify: Verify::default(),
             replicas: Replicas::Distinct,
             enabled: true,
+            number: writable::new_manager(),
         }
     }
 
@@ -166,6 +169,7 @@ where
             let mut conn = self.inner.connect()?;
             if self.is_enabled() {
                 notes::change_lasting(&mut conn, |lasting| lasting.replicas = self.replicas);
+                notes::set_manager(&mut conn, self.number);
             }
             Ok(conn)
         })

@@ -3,4 +3,5 @@
 pub(crate) mod customizer;
 pub(crate) mod manager;
 pub(crate) mod panics;
+pub(crate) mod transaction;
 pub(crate) mod verify;

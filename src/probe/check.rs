@@ -106,7 +106,12 @@ const NO_SUCH_SETTING: &str =
 /// Did a check that traveled with `BEGIN` say no? The server's message quotes the setting, in every language. Any other
 /// error, such as a cancelled query, says nothing of the snapshot.
 pub(crate) fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::DatabaseError(_, information) if information.message().contains(NO_SUCH_SETTING))
+    says_no(error, NO_SUCH_SETTING)
+}
+
+/// Did a statement fail because it asked for this setting, which does not exist?
+pub(crate) fn says_no(error: &Error, no_such_setting: &str) -> bool {
+    matches!(error, Error::DatabaseError(_, information) if information.message().contains(no_such_setting))
 }
 
 /// SQL that every `DateStyle` reads alike, and that is computed when the statement is planned. A double holds a time of

@@ -13,6 +13,9 @@ pub(crate) static COUNTERS: Counters = Counters {
     reruns_for_types: Counter(AtomicU64::new(0)),
     reruns_for_catalog: Counter(AtomicU64::new(0)),
     failures_left: Counter(AtomicU64::new(0)),
+    reruns_after_cuts: Counter(AtomicU64::new(0)),
+    lost_connections: Counter(AtomicU64::new(0)),
+    unknown_outcomes: Counter(AtomicU64::new(0)),
 };
 
 #[derive(Debug)]
@@ -24,6 +27,9 @@ pub(crate) struct Counters {
     pub(crate) reruns_for_types: Counter,
     pub(crate) reruns_for_catalog: Counter,
     pub(crate) failures_left: Counter,
+    pub(crate) reruns_after_cuts: Counter,
+    pub(crate) lost_connections: Counter,
+    pub(crate) unknown_outcomes: Counter,
 }
 
 #[derive(Debug)]
@@ -49,6 +55,9 @@ pub struct Stats {
     reruns_for_types: u64,
     reruns_for_catalog: u64,
     failures_left: u64,
+    reruns_after_cuts: u64,
+    lost_connections: u64,
+    unknown_outcomes: u64,
     freshness_bound: Duration,
 }
 
@@ -100,6 +109,27 @@ impl Stats {
         self.failures_left
     }
 
+    /// Tries of [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction) after the first one: its connection was
+    /// lost, or its server takes no writes any more.
+    #[must_use]
+    pub fn reruns_after_cuts(&self) -> u64 {
+        self.reruns_after_cuts
+    }
+
+    /// Connections that were lost under a transaction of
+    /// [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction), those with an unknown outcome included.
+    #[must_use]
+    pub fn lost_connections(&self) -> u64 {
+        self.lost_connections
+    }
+
+    /// Transactions of [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction) whose connection was lost while
+    /// `COMMIT` was under way.
+    #[must_use]
+    pub fn unknown_outcomes(&self) -> u64 {
+        self.unknown_outcomes
+    }
+
     /// How long a new type may go unnoticed at most, of all databases that this process knows: one second. If a look
     /// for new types takes longer than 10 ms, 100 times that; while a look waits for a lock on `pg_type`, up to 10
     /// seconds more. A type that is created, used, moved, and used again within that time can be wrong.
@@ -134,6 +164,9 @@ pub fn stats() -> Stats {
         reruns_for_types: COUNTERS.reruns_for_types.get(),
         reruns_for_catalog: COUNTERS.reruns_for_catalog.get(),
         failures_left: COUNTERS.failures_left.get(),
+        reruns_after_cuts: COUNTERS.reruns_after_cuts.get(),
+        lost_connections: COUNTERS.lost_connections.get(),
+        unknown_outcomes: COUNTERS.unknown_outcomes.get(),
         freshness_bound: OID_TABLE.freshness_bound(),
     }
 }

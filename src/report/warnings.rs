@@ -1,6 +1,8 @@
 //! What is warned of once in a process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use diesel::result::Error;
 
@@ -57,6 +59,59 @@ pub(crate) fn that_catalog_is_refused(error: &Error) {
     }
 }
 
+pub(crate) fn that_locks_are_refused() {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if is_first(&WARNED) {
+        warn(format_args!(
+            "this role may not take advisory locks, so a transaction that runs again after its connection was lost may \
+             meet the locks of its own lost attempt; to change that, GRANT EXECUTE ON FUNCTION \
+             pg_catalog.pg_advisory_xact_lock_shared(bigint), pg_catalog.pg_try_advisory_xact_lock(bigint) to it"
+        ));
+    }
+}
+
+/// Cuts that follow each other within this time are one outage.
+const QUIET_TIME: Duration = Duration::from_secs(10);
+
+static OUTAGE: Mutex<Option<Instant>> = Mutex::new(None);
+
+pub(crate) fn that_connections_are_cut() {
+    if begins_outage(&OUTAGE, Instant::now()) {
+        warn(format_args!(
+            "a connection was lost under a transaction; transactions that had not sent COMMIT run again on another \
+             connection"
+        ));
+    }
+}
+
+pub(crate) fn that_server_became_read_only() {
+    if begins_outage(&OUTAGE, Instant::now()) {
+        warn(format_args!(
+            "a server that took writes takes none any more; transactions that failed for that run again on another \
+             connection"
+        ));
+    }
+}
+
+fn begins_outage(last_cut: &Mutex<Option<Instant>>, now: Instant) -> bool {
+    let mut last_cut = last_cut.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = last_cut.replace(now);
+    before.is_none_or(|before| now.duration_since(before) > QUIET_TIME)
+}
+
 fn is_first(warned: &AtomicBool) -> bool {
     !warned.swap(true, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_warned_of_once() {
+        let (cut, start) = (Mutex::new(None), Instant::now());
+        let seconds = [0, 1, 10, 19, 30, 31];
+        let warned = seconds.map(|second| begins_outage(&cut, start + Duration::from_secs(second)));
+        assert_eq!(warned, [true, false, false, false, true, false]);
+    }
 }

@@ -14,6 +14,7 @@ use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{is_broken, mark, roll_back};
 use crate::probe::check::{begin_and_check_text, is_refusal};
+use crate::probe::lost_attempt::is_still_there;
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{NewTypes, Start, filled_from, moved_to_latest, synchronize, synchronize_from};
 
@@ -23,10 +24,39 @@ pub(crate) struct Begin {
     pub(crate) sql: Cow<'static, str>,
     /// What has to run before the first query.
     pub(crate) before_probe: Option<String>,
+    /// A query that has to run before the check.
+    pub(crate) lock: Option<String>,
+    /// If the connection is lost, the transaction runs again on another one.
+    pub(crate) others: Others,
+}
+
+/// What there is besides the connection of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// Nothing: the caller has this connection.
+    None,
+    /// Other connections, to which a transaction moves if this one is lost.
+    IfLost,
+    /// The same, and also if the server took writes before, and no longer does.
+    IfLostOrReadOnly,
 }
 
 impl Begin {
-    pub(crate) const PLAIN: Begin = Begin { sql: Cow::Borrowed("BEGIN"), before_probe: None };
+    pub(crate) const PLAIN: Begin =
+        Begin { sql: Cow::Borrowed("BEGIN"), before_probe: None, lock: None, others: Others::None };
+
+    /// All that comes before the check.
+    fn message(&self) -> Cow<'_, str> {
+        if self.before_probe.is_none() && self.lock.is_none() {
+            return Cow::Borrowed(&self.sql);
+        }
+        let mut message = self.sql.clone().into_owned();
+        for sql in self.before_probe.iter().chain(&self.lock) {
+            // What a user wrote may end with a comment.
+            message += &format!("\n; {sql}");
+        }
+        Cow::Owned(message)
+    }
 }
 
 /// A transaction that has begun. What is filled for it must not outlive it.
@@ -62,20 +92,19 @@ impl Begun {
 /// Begins a transaction on a server that the connection's caches agree with. One round trip if nothing changed.
 pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
     if notes::is_refused(conn) {
-        let before_probe = how.before_probe.as_deref().unwrap_or_default();
-        send_begin(conn, &format!("{}; {before_probe}", how.sql))?;
+        send_begin(conn, &how.message())?;
         caches::forget_all(conn);
         return Ok(Begun { path: None });
     }
-    let Some(before_probe) = &how.before_probe else {
-        begin_verified(conn, &how.sql)?;
+    if how.before_probe.is_none() {
+        begin_verified(conn, &how.message())?;
         return Ok(Begun::with_path_of(filled_from(conn)));
-    };
+    }
     if moved_to_latest(conn).is_none() {
         synchronize(conn)?;
     }
     let begun = Begun::with_path_of(filled_from(conn));
-    begin_and_synchronize(conn, &format!("{}; {before_probe}", how.sql), Start::Check)?;
+    begin_and_synchronize(conn, &how.message(), Start::Check)?;
     Ok(begun)
 }
 
@@ -124,7 +153,7 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
             caches::fill_again_if_uncertain(conn, &known);
             Ok(Checked::Begun)
         }
-        Err(error) if is_broken(conn) => Err(error),
+        Err(error) if is_broken(conn) || is_still_there(&error) => Err(error),
         Err(error) if is_refusal(&error) => Ok(Checked::Not(Start::Refused { looked: look.is_some() })),
         Err(_) => Ok(Checked::Not(Start::Check)),
     }

@@ -104,7 +104,7 @@ impl<'a> HotTransactionBuilder<'a> {
     pub(crate) fn build(self) -> QueryResult<Begin> {
         let mut sql = PgQueryBuilder::default();
         self.options.to_sql(&mut sql, &Pg)?;
-        Ok(Begin { sql: Cow::Owned(sql.finish()), before_probe: self.before_probe })
+        Ok(Begin { sql: Cow::Owned(sql.finish()), before_probe: self.before_probe, ..Begin::PLAIN })
     }
 
     /// Runs the transaction as stock Diesel does.

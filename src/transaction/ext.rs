@@ -193,7 +193,7 @@ impl HotUpgradeExt for PgConnection {
         if is_in_transaction(self) || !environment::is_on() {
             return run_nested(self, |conn| conn.transaction(closure));
         }
-        run(self, &Begin::PLAIN, closure)
+        run(self, &Begin::PLAIN, closure).into_result()
     }
 
     fn hot_transaction_with<T, E, B, F>(&mut self, options: B, closure: F) -> Result<T, E>
@@ -208,7 +208,7 @@ impl HotUpgradeExt for PgConnection {
         }
         let options = options(HotTransactionBuilder::new(self));
         let how = options.build()?;
-        run(self, &how, closure)
+        run(self, &how, closure).into_result()
     }
 
     fn hot_query<Q>(&mut self, query: Q) -> HotQuery<'_, Q> {

@@ -6,32 +6,61 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
-use diesel::result::Error;
+use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{
-    TransactionState, depth, is_broken, is_marked, refresh, roll_back, status,
+    TransactionState, depth, is_broken, is_marked, refresh, roll_back, roll_back_and_ask_for_writes, status,
+    was_lost_meanwhile,
 };
 use crate::report::log;
-use crate::transaction::begin::{Begin, begin};
+use crate::transaction::begin::{Begin, Others, begin};
 use crate::transaction::heal::{Healed, Healing, MAX_RERUNS, Unknown, heal};
+
+/// How a verified transaction ended.
+#[derive(Debug)]
+pub(crate) enum Ended<T, E> {
+    Committed(T),
+    /// An error of the application. Nothing was committed, but for what the closure itself has committed.
+    Failed(E),
+    /// `BEGIN` failed, and no transaction is open.
+    NotBegun(Error),
+    /// The connection was lost before `COMMIT` was sent.
+    Lost(E),
+    /// The server took writes before, and no longer does. Nothing was committed.
+    ReadOnly(E),
+    /// The connection was lost while `COMMIT` was under way.
+    Unknown(Error),
+}
+
+impl<T, E: From<Error>> Ended<T, E> {
+    pub(crate) fn into_result(self) -> Result<T, E> {
+        match self {
+            Ended::Committed(value) => Ok(value),
+            Ended::Failed(error) | Ended::Lost(error) | Ended::ReadOnly(error) => Err(error),
+            Ended::NotBegun(error) | Ended::Unknown(error) => Err(error.into()),
+        }
+    }
+}
 
 /// Runs `closure` in a verified transaction.
 pub(crate) fn run<T, E: From<Error>>(
     conn: &mut PgConnection,
     how: &Begin,
     closure: impl FnMut(&mut PgConnection) -> Result<T, E>,
-) -> Result<T, E> {
+) -> Ended<T, E> {
     // A broken connection is refused before anything is sent.
-    depth(conn)?;
+    if let Err(error) = depth(conn) {
+        return Ended::NotBegun(error);
+    }
     let mut guard = PanicGuard { conn, is_armed: true };
-    let result = run_until_over(guard.conn, how, closure);
-    if result.is_err() {
+    let ended = run_until_over(guard.conn, how, closure);
+    if !matches!(ended, Ended::Committed(_)) {
         notes::forget_verified(guard.conn);
     }
     guard.is_armed = false;
-    result
+    ended
 }
 
 /// Rolls back if a panic, in the closure or in an instrumentation, leaves the transaction open.
@@ -60,19 +89,22 @@ fn run_until_over<T, E: From<Error>>(
     conn: &mut PgConnection,
     how: &Begin,
     mut closure: impl FnMut(&mut PgConnection) -> Result<T, E>,
-) -> Result<T, E> {
+) -> Ended<T, E> {
     let mut reruns = 0;
     let mut healing: Option<Healing> = None;
     loop {
-        let begun = begin(conn, how)?;
-        let attempted = attempt(conn, &mut closure);
+        let begun = match begin(conn, how) {
+            Ok(begun) => begun,
+            Err(error) => return Ended::NotBegun(error),
+        };
+        let attempted = attempt(conn, how.others, &mut closure);
         begun.leave(conn);
         let error = match attempted {
-            Attempt::Over(result) => {
-                if result.is_err() {
+            Attempt::Over(ended) => {
+                if !matches!(ended, Ended::Committed(_)) {
                     notes::set_rolled_back(conn);
                 }
-                return result;
+                return ended;
             }
             Attempt::Aborted(error) => error,
         };
@@ -80,12 +112,12 @@ fn run_until_over<T, E: From<Error>>(
             healing.was_in_vain(conn);
         }
         if reruns == MAX_RERUNS {
-            return Err(error);
+            return Ended::Failed(error);
         }
         match heal(conn, Unknown::IsEmpty) {
             Healed::Nothing => {
                 notes::set_rolled_back(conn);
-                return Err(error);
+                return Ended::Failed(error);
             }
             Healed::Types => {}
             Healed::Statements(statements) => healing = Some(statements),
@@ -118,34 +150,61 @@ pub(crate) fn run_nested<T, E>(
 }
 
 enum Attempt<T, E> {
-    Over(Result<T, E>),
+    Over(Ended<T, E>),
     /// A statement failed, and the transaction was rolled back without having been committed.
     Aborted(E),
 }
 
 fn attempt<T, E: From<Error>>(
     conn: &mut PgConnection,
+    others: Others,
     closure: &mut impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Attempt<T, E> {
-    match closure(conn) {
-        Ok(value) => match commit(conn) {
-            Ok(()) => Attempt::Over(Ok(value)),
-            Err(NotCommitted::Aborted(error)) => Attempt::Aborted(error.into()),
-            Err(NotCommitted::Otherwise(error)) => Attempt::Over(Err(error.into())),
-        },
-        Err(error) => {
-            // Of a transaction that the closure ended, or a lost connection, the outcome is unknown.
-            let is_aborted = is_marked(conn) && refresh(conn) == TransactionState::Aborted;
-            let is_rolled_back = !is_broken(conn) && roll_back(conn).is_ok();
-            if is_aborted && is_rolled_back { Attempt::Aborted(error) } else { Attempt::Over(Err(error)) }
+    let value = match closure(conn) {
+        Ok(value) => value,
+        Err(error) => return roll_back_after(conn, others, error),
+    };
+    match commit(conn, others) {
+        Ok(()) => Attempt::Over(Ended::Committed(value)),
+        Err(NotCommitted::Aborted(error)) => roll_back_after(conn, others, error.into()),
+        Err(NotCommitted::Lost(error)) => Attempt::Over(Ended::Lost(error.into())),
+        Err(NotCommitted::Unknown(error)) => Attempt::Over(Ended::Unknown(error)),
+        Err(NotCommitted::Otherwise(error)) => Attempt::Over(Ended::Failed(error.into())),
+    }
+}
+
+/// Ends a transaction that failed while its closure ran.
+fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> Attempt<T, E> {
+    let was_marked = is_marked(conn);
+    let state = refresh(conn);
+    if state == TransactionState::Lost {
+        return Attempt::Over(Ended::Lost(error));
+    }
+    let takes_writes = if others == Others::IfLostOrReadOnly && was_marked {
+        roll_back_and_ask_for_writes(conn)
+    } else {
+        roll_back(conn).map(|()| true)
+    };
+    match takes_writes {
+        Ok(false) => {
+            // No pool hands it out again.
+            status(conn).set_in_error();
+            Attempt::Over(Ended::ReadOnly(error))
         }
+        // Of a transaction that the closure ended, the outcome is unknown.
+        Ok(true) if was_marked && state == TransactionState::Aborted => Attempt::Aborted(error),
+        _ => Attempt::Over(Ended::Failed(error)),
     }
 }
 
 enum NotCommitted {
-    /// A statement had failed before `COMMIT`, and the transaction was rolled back.
+    /// A statement had failed before `COMMIT`, which was not executed. The transaction is still open.
     Aborted(Error),
-    /// Whether it was committed may be unknown.
+    /// The connection was lost before `COMMIT` was sent.
+    Lost(Error),
+    /// The connection was lost while `COMMIT` was under way.
+    Unknown(Error),
+    /// The server has rolled back, or the closure has ended the transaction by itself.
     Otherwise(Error),
 }
 
@@ -153,8 +212,9 @@ enum NotCommitted {
 /// savepoint fails in an aborted transaction, and outside a transaction. Then `COMMIT` is not executed.
 const COMMIT: &str = "/* diesel-postgres-hot-upgrade: commit */ SAVEPOINT diesel_postgres_hot_upgrade; COMMIT";
 
-fn commit(conn: &mut PgConnection) -> Result<(), NotCommitted> {
-    let depth_before = depth(conn).map_err(NotCommitted::Otherwise)?;
+fn commit(conn: &mut PgConnection, others: Others) -> Result<(), NotCommitted> {
+    // The closure may have met the loss, and returned Ok.
+    let depth_before = depth(conn).map_err(NotCommitted::Lost)?;
     if depth_before != 1 || !is_marked(conn) {
         let message = if depth_before > 1 { CLOSURE_LEFT_SAVEPOINT } else { CLOSURE_ENDED_TRANSACTION };
         // A transaction that is open now must not reach the next user of the connection.
@@ -162,21 +222,31 @@ fn commit(conn: &mut PgConnection) -> Result<(), NotCommitted> {
             roll_back(conn).err().unwrap_or(Error::QueryBuilderError(message.into())),
         ));
     }
+    if others != Others::None && was_lost_meanwhile(conn) {
+        return Err(NotCommitted::Lost(Error::BrokenTransactionManager));
+    }
     conn.instrumentation().on_connection_event(InstrumentationEvent::commit_transaction(NonZeroU32::MIN));
     let Err(error) = conn.batch_execute(COMMIT) else {
         return Ok(());
     };
-    if !matches!(depth(conn), Ok(1)) {
-        return Err(NotCommitted::Otherwise(error));
-    }
-    // The savepoint failed: COMMIT was not executed.
-    match roll_back(conn) {
-        Ok(()) => {
+    match depth(conn) {
+        // The savepoint failed: COMMIT was not executed.
+        Ok(1) => {
             let message = format!("{CLOSURE_SWALLOWED_ERROR}: {error}");
             Err(NotCommitted::Aborted(Error::QueryBuilderError(message.into())))
         }
-        Err(error) => Err(NotCommitted::Otherwise(error)),
+        // The server answered that it did not commit.
+        Ok(_) if !is_of_connection(&error) => Err(NotCommitted::Otherwise(error)),
+        // A pooler may have lost its server.
+        _ => Err(NotCommitted::Unknown(error)),
     }
+}
+
+fn is_of_connection(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DatabaseError(DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand, _)
+    )
 }
 
 const CLOSURE_SWALLOWED_ERROR: &str = "nothing was committed: a statement in the closure of hot_transaction failed, \

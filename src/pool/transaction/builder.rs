@@ -1,0 +1,125 @@
+//! The options of a pool's transaction.
+
+use std::time::Duration;
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+
+use crate::transaction::begin::{Begin, Others};
+use crate::transaction::builder::HotTransactionBuilder;
+
+/// Options of a pool's transaction: those of [`HotTransactionBuilder`], and a [deadline](Self::within). See
+/// [`HotUpgradePool::hot_transaction_with`](crate::HotUpgradePool::hot_transaction_with).
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct HotPoolTransactionBuilder {
+    access: Option<Access>,
+    deferrable: Option<bool>,
+    isolation: Option<Isolation>,
+    before_probe: Option<String>,
+    within: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl HotPoolTransactionBuilder {
+    /// `READ ONLY`. Then it is no failure of the server if it takes no writes.
+    pub fn read_only(self) -> Self {
+        HotPoolTransactionBuilder { access: Some(Access::ReadOnly), ..self }
+    }
+
+    /// `READ WRITE`
+    pub fn read_write(self) -> Self {
+        HotPoolTransactionBuilder { access: Some(Access::ReadWrite), ..self }
+    }
+
+    /// `DEFERRABLE`
+    pub fn deferrable(self) -> Self {
+        HotPoolTransactionBuilder { deferrable: Some(true), ..self }
+    }
+
+    /// `NOT DEFERRABLE`
+    pub fn not_deferrable(self) -> Self {
+        HotPoolTransactionBuilder { deferrable: Some(false), ..self }
+    }
+
+    /// `ISOLATION LEVEL READ COMMITTED`
+    pub fn read_committed(self) -> Self {
+        HotPoolTransactionBuilder { isolation: Some(Isolation::ReadCommitted), ..self }
+    }
+
+    /// `ISOLATION LEVEL REPEATABLE READ`: as [`HotTransactionBuilder::repeatable_read`].
+    pub fn repeatable_read(self) -> Self {
+        HotPoolTransactionBuilder { isolation: Some(Isolation::RepeatableRead), ..self }
+    }
+
+    /// `ISOLATION LEVEL SERIALIZABLE`: as [`HotTransactionBuilder::serializable`].
+    pub fn serializable(self) -> Self {
+        HotPoolTransactionBuilder { isolation: Some(Isolation::Serializable), ..self }
+    }
+
+    /// SQL that has to run before the check: as [`HotTransactionBuilder::before_probe`]. It runs again with each try.
+    pub fn before_probe(self, sql: impl Into<String>) -> Self {
+        HotPoolTransactionBuilder { before_probe: Some(sql.into()), ..self }
+    }
+
+    /// For how long it may be tried, from the call on: waiting for a connection, all tries, and the pauses between them.
+    /// The default is the pool's `connection_timeout`.
+    ///
+    /// A closure that runs is not interrupted: the deadline only decides whether there is another try.
+    pub fn within(self, time: Duration) -> Self {
+        HotPoolTransactionBuilder { within: Some(time), ..self }
+    }
+
+    pub(crate) fn time(&self) -> Option<Duration> {
+        self.within
+    }
+
+    pub(crate) fn others(&self) -> Others {
+        if self.access == Some(Access::ReadOnly) { Others::IfLost } else { Others::IfLostOrReadOnly }
+    }
+
+    pub(crate) fn build(&self, conn: &mut PgConnection) -> QueryResult<Begin> {
+        let is_plain = self.access.is_none() && self.deferrable.is_none() && self.isolation.is_none();
+        if is_plain {
+            return Ok(Begin { before_probe: self.before_probe.clone(), ..Begin::PLAIN });
+        }
+        self.on(conn).build()
+    }
+
+    /// The same options for a connection.
+    pub(crate) fn on<'a>(&self, conn: &'a mut PgConnection) -> HotTransactionBuilder<'a> {
+        let builder = HotTransactionBuilder::new(conn);
+        let builder = match self.access {
+            None => builder,
+            Some(Access::ReadOnly) => builder.read_only(),
+            Some(Access::ReadWrite) => builder.read_write(),
+        };
+        let builder = match self.deferrable {
+            None => builder,
+            Some(true) => builder.deferrable(),
+            Some(false) => builder.not_deferrable(),
+        };
+        let builder = match self.isolation {
+            None => builder,
+            Some(Isolation::ReadCommitted) => builder.read_committed(),
+            Some(Isolation::RepeatableRead) => builder.repeatable_read(),
+            Some(Isolation::Serializable) => builder.serializable(),
+        };
+        match &self.before_probe {
+            None => builder,
+            Some(sql) => builder.before_probe(sql.clone()),
+        }
+    }
+}
