@@ -46,7 +46,7 @@ impl fmt::Display for Key {
     }
 }
 
-const IS_STILL_THERE: &str = "diesel-postgres-hot-upgrade waits until this transaction's lost attempt has ended";
+const IS_STILL_THERE: &str = "diesel-postgres-hot-upgrade waits for the end of a lost attempt of this transaction";
 
 /// Did `BEGIN` fail because an earlier attempt is still there?
 pub(crate) fn is_still_there(error: &Error) -> bool {

@@ -18,6 +18,7 @@ mod apt;
 mod cache;
 mod cluster;
 mod command;
+mod cutter;
 mod debian;
 mod error;
 mod external;
@@ -39,6 +40,7 @@ mod template;
 
 pub use cluster::{Cluster, MAJORS};
 pub use command::listen;
+pub use cutter::{Cutter, Place, Side, Way};
 pub use error::Error;
 pub use forwarder::Forwarder;
 pub use ini::PgBouncerConfig;
