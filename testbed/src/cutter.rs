@@ -63,7 +63,16 @@ struct State {
     messages: [usize; 2],
     bytes: [usize; 2],
     is_cut: bool,
-    open: Vec<(TcpStream, TcpStream)>,
+    open: Vec<Connection>,
+    /// The server's sides of connections whose client was cut off.
+    halves: Vec<TcpStream>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+    is_client_cut: Arc<AtomicBool>,
 }
 
 /// How much of a message is still to come.
@@ -110,11 +119,26 @@ impl Cutter {
         self.count(None);
     }
 
+    /// Cuts every connection now.
+    pub fn cut(&self, side: Side) {
+        let mut state = self.shared.lock();
+        for connection in std::mem::take(&mut state.open) {
+            connection.is_client_cut.store(side == Side::Client, Ordering::SeqCst);
+            close(&connection.client);
+            if side == Side::Both {
+                close(&connection.server);
+            } else {
+                state.halves.push(connection.server);
+            }
+        }
+        state.is_cut = true;
+    }
+
     fn count(&self, order: Option<(Way, Place, Side)>) {
         let mut state = self.shared.lock();
-        let orders = state.orders + 1;
-        let (target, open) = (state.target, std::mem::take(&mut state.open));
-        *state = State { target, open, order, orders, ..State::default() };
+        state.order = order;
+        state.orders += 1;
+        (state.messages, state.bytes, state.is_cut) = ([0; 2], [0; 2], false);
     }
 
     /// How many messages went that way since the last order or reset.
@@ -132,10 +156,11 @@ impl Drop for Cutter {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.target = None;
-        for (client, server) in state.open.drain(..) {
-            close(&client);
-            close(&server);
+        for connection in state.open.drain(..) {
+            close(&connection.client);
+            close(&connection.server);
         }
+        state.halves.drain(..).for_each(|half| close(&half));
         drop(state);
         // Wakes the acceptor up.
         let woken = TcpStream::connect(self.address).is_ok();
@@ -168,8 +193,11 @@ impl Shared {
     fn open(self: &Arc<Self>, client: TcpStream, server: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        self.lock().open.push((client.try_clone()?, server.try_clone()?));
         let is_client_cut = Arc::new(AtomicBool::new(false));
+        let (other_client, other_server) = (client.try_clone()?, server.try_clone()?);
+        let connection =
+            Connection { client: other_client, server: other_server, is_client_cut: is_client_cut.clone() };
+        self.lock().open.push(connection);
         for way in [Way::ToServer, Way::ToClient] {
             let (client, server) = (client.try_clone()?, server.try_clone()?);
             let (shared, is_client_cut) = (self.clone(), is_client_cut.clone());
