@@ -138,8 +138,8 @@ pub(crate) fn clear_refused(conn: &mut PgConnection) {
 
 /// Takes over what has to stay when the OID cache is emptied.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
-    const LASTING: [&str; 7] =
-        ["lasting", "refused", "mark", "changes at mark", "suspected", "manager", "was writable"];
+    const LASTING: [&str; 8] =
+        ["lasting", "refused", "mark", "changes at mark", "suspected", "manager", "was writable", "may not lock"];
     let kept = LASTING.map(|name| (name, read(conn, name)));
     empty(conn);
     for (name, value) in kept {
@@ -170,6 +170,15 @@ pub(crate) fn was_writable(conn: &mut PgConnection) -> Option<bool> {
 
 pub(crate) fn set_was_writable(conn: &mut PgConnection, writable: bool) {
     write(conn, "was writable", u64::from(writable));
+}
+
+/// May this role not take the locks by which a lost attempt is found?
+pub(crate) fn may_not_lock(conn: &mut PgConnection) -> bool {
+    read(conn, "may not lock").is_some()
+}
+
+pub(crate) fn set_may_not_lock(conn: &mut PgConnection) {
+    write(conn, "may not lock", 1);
 }
 
 /// How long ago the connection was last checked, and answered. `None` if it has to be checked again.

@@ -9,7 +9,8 @@ use diesel::r2d2::{CustomizeConnection, Pool};
 use diesel::sql_query;
 use diesel::sql_types::{Array, Citext};
 use diesel_postgres_hot_upgrade::{
-    HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify, synchronize, track,
+    HotPoolTransactionBuilder, HotTransactionError, HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager,
+    HotUpgradePool, Verify, synchronize, track,
 };
 use fixture::{RECREATE_ENUM, Status, Upgrade, builder, on_every_connection, sql_types};
 use testbed::{Cluster, PgBouncerConfig};
@@ -60,6 +61,7 @@ impl Setting {
     /// Runs every path.
     pub(crate) fn run(&self) -> Result<(), AnyError> {
         self.pools()?;
+        self.cut_connections()?;
         self.held_connection()?;
         self.without_pooler()?;
         self.without_permissions()
@@ -105,6 +107,42 @@ impl Setting {
             use_all(&pools[..2])?;
             self.administer(server, RECREATE_ENUM)?;
             use_all(&pools[..2])?;
+        }
+        Ok(())
+    }
+
+    /// Transactions of a pool whose connection is lost, with and without a session that stays; one that fails; and one of
+    /// a role that may not lock.
+    fn cut_connections(&self) -> Result<(), AnyError> {
+        let upgrade = &self.upgrade;
+        for server in self.both() {
+            let pool = builder(2).build(HotUpgradeManager::new(server.url(&upgrade.database)))?;
+            for before in [None, Some(format!("{APPLICATION} SET LOCAL lock_timeout = '9s'"))] {
+                let mut runs = 0;
+                let options = |builder: HotPoolTransactionBuilder| match before {
+                    None => builder,
+                    Some(before) => builder.serializable().before_probe(before),
+                };
+                pool.hot_transaction_with(options, |conn| {
+                    runs += 1;
+                    if runs == 1 {
+                        let end = format!("{APPLICATION} SELECT pg_terminate_backend(pg_backend_pid())");
+                        sql_query(end).execute(conn)?;
+                    }
+                    answer(conn)
+                })?;
+            }
+            let failed: Result<usize, HotTransactionError> =
+                pool.hot_transaction(|conn| sql_query(format!("{APPLICATION} SELECT nowhere")).execute(conn));
+            failed.expect_err("no such column");
+
+            self.administer(
+                server,
+                "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(bigint) FROM PUBLIC",
+            )?;
+            let url = server.url(&upgrade.database).replace("postgres@", &format!("{}@", self.clerk));
+            let pool = builder(1).build(HotUpgradeManager::new(url))?;
+            pool.hot_transaction(answer)?;
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! One transaction and all its tries, each on another connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use diesel::r2d2::{ManageConnection, Pool};
 use diesel::result::Error;
 
 use crate::connection::transaction_state::{is_broken, status};
-use crate::connection::{statements, writable};
+use crate::connection::{notes, statements, writable};
 use crate::pool::transaction::builder::HotPoolTransactionBuilder;
 use crate::pool::transaction::error::{CutCause, HotTransactionError};
 use crate::pool::transaction::pauses::{Evidence, Pauses};
@@ -25,9 +24,6 @@ const FAR_AWAY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A lost attempt that has not ended after this time is no longer cancelled, but terminated.
 const CANCELLED_FOR: Duration = Duration::from_millis(200);
-
-/// Set if a role may not take the locks by which a lost attempt is found.
-static MAY_NOT_LOCK: AtomicBool = AtomicBool::new(false);
 
 pub(crate) struct Tries<'a, M: ManageConnection> {
     pool: &'a Pool<M>,
@@ -141,7 +137,7 @@ where
         if how.others == Others::IfLostOrReadOnly && !self.met_read_only && !was_writable(conn) {
             how.others = Others::IfLost;
         }
-        if !MAY_NOT_LOCK.load(Ordering::Relaxed) {
+        if !notes::may_not_lock(conn) {
             how.lock = Some(if self.may_be_running { self.key.lock_alone() } else { self.key.lock() });
         }
         Ok(how)
@@ -216,7 +212,7 @@ fn was_writable(conn: &mut PgConnection) -> bool {
 fn may_not_lock(conn: &mut PgConnection) -> bool {
     let may_not = !is_broken(conn) && matches!(statements::may_lock(conn), Ok(false));
     if may_not {
-        MAY_NOT_LOCK.store(true, Ordering::Relaxed);
+        notes::set_may_not_lock(conn);
         warnings::that_locks_are_refused();
     }
     may_not
