@@ -192,6 +192,11 @@ impl Cluster {
         self.own_mut("be stopped")?.server.stop(Signal::INT)
     }
 
+    /// Stops the server at once, as a crash does. The data is kept.
+    pub fn crash(&mut self) -> Result<(), Error> {
+        self.own_mut("be stopped")?.server.stop(Signal::QUIT)
+    }
+
     /// Starts the server again on the same port, with the same data; stops it before if it runs.
     pub fn restart(&mut self) -> Result<(), Error> {
         let own = self.own_mut("be restarted")?;

@@ -1,4 +1,5 @@
-//! What comes from Debian's archive, with every library it needs: PgBouncer, and PostgreSQL with PostGIS and pgvector.
+//! What comes from Debian's archive, with every library it needs: PgBouncer, HAProxy, and PostgreSQL with PostGIS and
+//! pgvector.
 
 use std::{
     fs,
@@ -16,6 +17,10 @@ const PGBOUNCER_TRIXIE: &str = "
 const PGBOUNCER_BOOKWORM: &str = "
     pgbouncer libaudit1 libc-ares2 libc6 libcap-ng0 libcap2 libevent-2.1-7 libgcc-s1 libgcrypt20 libgpg-error0
     liblz4-1 liblzma5 libpam0g libssl3 libsystemd0 libzstd1";
+
+const HAPROXY_BOOKWORM: &str = "
+    haproxy libc6 libcap2 libcrypt1 libgcc-s1 libgcrypt20 libgpg-error0 liblua5.3-0 liblz4-1 liblzma5
+    libopentracing-c-wrapper0 libopentracing1 libpcre2-8-0 libssl3 libstdc++6 libsystemd0 libzstd1";
 
 /// Without what only rasters (GDAL), solids (SFCGAL) and the just-in-time compiler (LLVM) need, which is most of it.
 const POSTGRES: &str = "
@@ -47,6 +52,25 @@ pub(crate) fn pgbouncer(release: Release) -> Result<PathBuf, Error> {
         advice: format!("install it, or name the executable in {}", release.variable()),
     })?;
     Ok(folder.join("pgbouncer"))
+}
+
+/// Returns the cached program of HAProxy 2.6.
+pub(crate) fn haproxy() -> Result<PathBuf, Error> {
+    let folder = cache::install("haproxy-bookworm", |folder| {
+        tell("testbed: fetching HAProxy and its libraries from Debian's bookworm, about 12 MB");
+        apt::unpack(folder, "bookworm", HAPROXY_BOOKWORM)?;
+        let program = apt::write_program(folder, "haproxy", "usr/sbin/haproxy")?;
+        command::output(Command::new("chmod").args(["-R", "a+rX"]).arg(folder))?;
+        let version = command::output(Command::new(&program).arg("-v"))?;
+        tell(&format!("testbed: fetched {}", version.lines().next().unwrap_or_default()));
+        Ok(())
+    });
+    let folder = folder.map_err(|error| Error::Unavailable {
+        what: "HAProxy".to_owned(),
+        problem: format!("it is not installed, and fetching it from Debian's bookworm failed: {error}"),
+        advice: "install it, or name the executable in TESTBED_HAPROXY_BIN".to_owned(),
+    })?;
+    Ok(folder.join("haproxy"))
 }
 
 /// Returns the cached folder with `bin/`.

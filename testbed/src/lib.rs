@@ -1,4 +1,4 @@
-//! Real PostgreSQL clusters and a real PgBouncer that fetch, start and stop themselves.
+//! Real PostgreSQL clusters, a real PgBouncer and a real HAProxy that fetch, start and stop themselves.
 //!
 //! Nothing needs to be set up. What can be, by environment variables:
 //!
@@ -8,6 +8,7 @@
 //! | `TESTBED_POSTGRES<major>_URL` | a running server, as its superuser, for [`Cluster::shared`] |
 //! | `TESTBED_PGBOUNCER_BIN` | the executable of a PgBouncer 1.21 or later |
 //! | `TESTBED_PGBOUNCER_1_18_BIN` | the executable of a PgBouncer 1.18 |
+//! | `TESTBED_HAPROXY_BIN` | the executable of an HAProxy |
 //! | `TESTBED_PGBOUNCER_URL` | a running PgBouncer, as its administrator, for [`PgBouncer::start`] |
 //! | `TESTBED_PGBOUNCER_INI` | the file that this PgBouncer includes and that has its section `[databases]` |
 //!
@@ -25,6 +26,7 @@ mod external;
 mod forwarder;
 mod fragment;
 mod guard;
+mod haproxy;
 mod ini;
 mod installation;
 mod npm;
@@ -43,6 +45,7 @@ pub use command::listen;
 pub use cutter::{Cutter, Place, Side, Way};
 pub use error::Error;
 pub use forwarder::Forwarder;
+pub use haproxy::HaProxy;
 pub use ini::PgBouncerConfig;
 pub use installation::Installation;
 pub use pgbouncer::PgBouncer;

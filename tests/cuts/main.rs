@@ -6,6 +6,7 @@
 
 mod boundaries;
 mod errors;
+mod ledger;
 mod lost_attempts;
 
 // Other programs use the rest.
