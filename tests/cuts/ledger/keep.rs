@@ -67,6 +67,8 @@ impl Ledger {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     committed: [AtomicUsize; 3],
+    /// Of the controls.
+    errors: AtomicUsize,
     is_over: AtomicBool,
 }
 
@@ -78,12 +80,27 @@ impl Progress {
         wait_until("the writers write", || committed() >= goal);
     }
 
+    /// Waits until writers have met a server that takes no writes: a control has failed once more.
+    pub(super) fn wait_for_read_only(&self) {
+        let before = self.errors.load(Ordering::Relaxed);
+        wait_until("a control fails", || self.errors.load(Ordering::Relaxed) > before);
+    }
+
     /// Waits until each subject writes.
     pub(super) fn wait_for_all(&self) {
         let before: Vec<_> = self.committed.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         wait_until("all writers write", || {
             self.committed.iter().zip(&before).all(|(count, before)| count.load(Ordering::Relaxed) >= before + 10)
         });
+    }
+}
+
+/// Lets the writers end when it is dropped.
+struct Ends<'a>(&'a Progress);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -129,6 +146,7 @@ where
             break;
         }
         let told = transact(subject, pool, &Document::numbered(number), &mut ledger);
+        progress.errors.fetch_add(usize::from(told == Told::Error), Ordering::Relaxed);
         if told == Told::Committed {
             progress.committed[subject as usize].fetch_add(1, Ordering::Relaxed);
         }
@@ -159,12 +177,14 @@ pub(super) fn keep(url: &str, mut switch: impl FnMut(u32, &Progress)) -> Ledgers
                 running.push((subject, writer));
             }
         }
+        // Also if a switch panics.
+        let ends = Ends(&progress);
         progress.wait_for_all();
         for number in 0..switches() {
             switch(number, &progress);
             progress.wait_for(20 * writers() as usize);
         }
-        progress.is_over.store(true, Ordering::Relaxed);
+        drop(ends);
         for (subject, writer) in running {
             let of_writer = writer.join().expect("no panic");
             let ledger = &mut ledgers[subject as usize];

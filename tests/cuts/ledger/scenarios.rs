@@ -162,14 +162,12 @@ fn the_old_primary_is_left_running_read_only() {
         run_on(from, "postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
         run_on(from, "postgres", "SELECT pg_reload_conf()");
         wait_until("it is read-only", || shown(from, "transaction_read_only") == "on");
-        run_on(
-            to,
-            "postgres",
-            "SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only",
-        );
+        run_on(to, "postgres", "ALTER SYSTEM RESET default_transaction_read_only");
         run_on(to, "postgres", "SELECT pg_reload_conf()");
+        wait_until("it takes writes", || shown(to, "transaction_read_only") == "off");
+        // The address moves last: until then, no server takes writes.
+        progress.wait_for_read_only();
         cutter.retarget(to.address());
-        progress.wait_for(1);
     });
     ledgers.check("an old primary left read-only", &written(&[&servers[0], &servers[1]], "app"));
 }
