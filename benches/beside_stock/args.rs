@@ -85,6 +85,8 @@ pub(crate) enum Subject {
     Window,
     /// A checkout within the window and a verified transaction of one insert
     Transaction,
+    /// `pool.hot_transaction` of one insert beside a checkout and `conn.hot_transaction`, in processor time of both sides
+    PoolTransaction,
     /// A new connection and its first statement, which binds 20 types
     NewConnection,
     /// A pool of 64 after a switch, until each connection has answered

@@ -50,6 +50,7 @@ impl Goal {
             Subject::Window => Goal::Ceiling(0.02),
             Subject::Transaction if loopback => Goal::Ceiling(1.15),
             Subject::Transaction if half => Goal::Ceiling(0.85),
+            Subject::PoolTransaction => Goal::Ceiling(1.02),
             Subject::NewConnection if half => Goal::Ceiling(0.35),
             Subject::Recovery => Goal::Ceiling(0.5),
             Subject::Threads => Goal::Floor(0.85),

@@ -1,11 +1,12 @@
-//! What a checkout costs in processor time, without a pooler: of the server's process, or of the application's thread.
+//! What a checkout or a transaction costs in processor time, without a pooler: of the server's process, of the
+//! application's thread, or of both.
 
 use std::time::Duration;
 
 use diesel::connection::CacheSize;
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ManageConnection, Pool};
-use diesel_postgres_hot_upgrade::Verify;
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, HotUpgradePool, Verify};
 
 use crate::args::Subject;
 use crate::paired::compare;
@@ -34,6 +35,33 @@ pub(crate) fn measure(bench: &Bench<'_>, subject: Subject) -> Result<Row, AnyErr
     let plan = bench.plan.in_blocks_of(BLOCK);
     let comparison = compare(plan, &mut || a_checkout(&stock, &of_stock), &mut || a_checkout(&ours, &of_ours))?;
     Ok(Row::new(subject, Network::LOOPBACK, comparison))
+}
+
+/// What it costs that a transaction could run again: nothing is cut. The one side has the connection's verified
+/// transaction, the other one the pool's.
+pub(crate) fn measure_pool_transaction(bench: &Bench<'_>) -> Result<Row, AnyError> {
+    let url = bench.servers.cluster.url(bench.database);
+    let pools = [(); 2].map(|()| subjects::protected(&url, 1, CacheSize::Unbounded, Verify::EveryCheckout));
+    let [one, other] = pools;
+    let (one, other) = (one?, other?);
+    let servers = [used(&one)?, used(&other)?];
+    let _core = OneCore::shared_with(&servers.each_ref())?;
+    let of_connection = || -> Result<(), AnyError> { Ok(one.get()?.hot_transaction(twenty::insert)?) };
+    let of_pool = || -> Result<(), AnyError> { Ok(other.hot_transaction(twenty::insert)?) };
+    let plan = bench.plan.in_blocks_of(BLOCK);
+    let comparison =
+        compare(plan, &mut || both_sides(&servers[0], of_connection), &mut || both_sides(&servers[1], of_pool))?;
+    Ok(Row::new(Subject::PoolTransaction, Network::LOOPBACK, comparison))
+}
+
+/// The processor time of the server's process and of this thread together.
+fn both_sides(server: &Process, transact: impl Fn() -> Result<(), AnyError>) -> Result<Duration, AnyError> {
+    let time = || -> Result<Duration, AnyError> { Ok(server.time()? + processor::time_of_this_thread()) };
+    let before = time()?;
+    for _ in 0..BATCH {
+        transact()?;
+    }
+    Ok((time()? - before) / BATCH)
 }
 
 /// The process that serves a pool of one, whose connection knows the types from here on.

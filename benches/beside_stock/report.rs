@@ -77,7 +77,10 @@ impl Row {
 impl Subject {
     /// Do the application and the servers share a core?
     pub(crate) fn is_on_one_core(self) -> bool {
-        matches!(self, Subject::CheckoutDirect | Subject::ServerTime | Subject::ApplicationTime)
+        matches!(
+            self,
+            Subject::CheckoutDirect | Subject::ServerTime | Subject::ApplicationTime | Subject::PoolTransaction
+        )
     }
 
     /// What the table calls it.
@@ -87,6 +90,9 @@ impl Subject {
             Subject::CheckoutUncached => "checkout, 20 types, statement cache disabled",
             Subject::CheckoutDirect => "checkout, 20 types, without a pooler",
             Subject::ServerTime => "checkout, 20 types, without a pooler: the server's processor time",
+            Subject::PoolTransaction => {
+                "checkout and transaction of one insert, `conn.hot_transaction` → `pool.hot_transaction`: processor time"
+            }
             Subject::ApplicationTime => "checkout, 20 types, without a pooler: the application's processor time",
             Subject::Window => "checkout within `AtMostEvery`",
             Subject::Transaction => "checkout within `AtMostEvery` and a verified transaction of one insert",

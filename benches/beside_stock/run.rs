@@ -90,6 +90,7 @@ fn measure(bench: &Bench<'_>, subject: Subject, network: Network, report: &mut R
             return Ok(());
         }
         Subject::ServerTime | Subject::ApplicationTime => processor_time::measure(bench, subject)?,
+        Subject::PoolTransaction => processor_time::measure_pool_transaction(bench)?,
         Subject::NewConnection => new_connection::measure(bench, network)?,
         Subject::Recovery => recovery::measure(bench, network)?,
         Subject::Threads => threads::measure(bench)?,

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -9,6 +10,9 @@ use testbed::MAJORS;
 
 /// Three pools of so many are less than what a server of the testbed accepts.
 pub(crate) const MAX_THREADS: u32 = 48;
+
+/// Without a pooler, no server answers for this long.
+pub(crate) const OUTAGE: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +29,9 @@ Examples:
   # For machines: the figures on the standard output, the progress on the standard error
   cargo run --release --example hot_upgrade -- --json | jq '.subjects[] | {name, failures, wrong_answers}'
 
+  # Every connection is cut, and for two seconds no server answers
+  cargo run --release --example hot_upgrade -- --pooler none
+
   # On servers of your own (superuser URLs); a database is created on each
   TESTBED_POSTGRES10_URL=postgres://postgres@localhost:5432/postgres \\
   TESTBED_POSTGRES12_URL=postgres://postgres@localhost:5433/postgres \\
@@ -33,10 +40,12 @@ Examples:
 Three pools have the same load at the same time, half of it writing and half reading:
   stock     Diesel's ConnectionManager, and conn.transaction
   checkout  HotUpgradeManager, which asks at every checkout, and conn.transaction
-  verified  HotUpgradeManager, which asks every ten seconds, and conn.hot_transaction
+  verified  HotUpgradeManager, which asks every ten seconds, and conn.hot_transaction; or pool.hot_transaction if a
+            switch cuts connections
 
-The exit code is 0 only if `checkout` did nothing wrong on a connection that was checked out after a switch, and
-`verified` nothing at all. A pooler in session mode cuts connections; those are not counted there.";
+A pooler in session mode cuts every connection, and so does a switch without a pooler, where for two seconds no server
+answers. The exit code is 0 only if `checkout` did nothing wrong on a connection that was checked out after a switch and
+not cut, and `verified` nothing at all.";
 
 /// Replaces PostgreSQL behind PgBouncer, under load, below a stock pool and below two protected ones
 #[derive(Debug, Clone, Parser, Serialize)]
@@ -58,7 +67,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     #[serde(skip)] // They are listed one by one.
     pub(crate) switches: u32,
-    /// How PgBouncer pools
+    /// How PgBouncer pools, or none
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Pooler::Transaction)]
     pub(crate) pooler: Pooler,
     /// Where to write the picture and the page
@@ -79,15 +88,22 @@ pub(crate) enum Pooler {
     Transaction,
     /// When the client leaves. A switch cuts every connection, so that new ones start empty
     Session,
+    /// There is none. A switch cuts every connection, and no server answers for two seconds
+    None,
 }
 
 impl Pooler {
-    /// As PgBouncer calls it.
+    /// As PgBouncer calls it. Without one, nothing goes through the one that is there.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Pooler::Transaction => "transaction",
+            Pooler::Transaction | Pooler::None => "transaction",
             Pooler::Session => "session",
         }
+    }
+
+    /// Does a switch cut connections?
+    pub(crate) fn is_cut(self) -> bool {
+        self != Pooler::Transaction
     }
 }
 
@@ -95,12 +111,13 @@ impl Options {
     /// Reads the command line, and ends the process where it makes no sense.
     pub(crate) fn read() -> Self {
         let options = Options::parse();
-        if options.seconds <= options.switches {
+        let part = if options.pooler == Pooler::None { OUTAGE.as_secs() as u32 + 2 } else { 1 };
+        if options.seconds < part * (options.switches + 1) {
             let problem = format!(
-                "a second before each switch and one after the last are needed: \
+                "{part} s before each switch and after the last one are needed: \
                  --switches {} takes --seconds {} or more",
                 options.switches,
-                options.switches + 1
+                part * (options.switches + 1)
             );
             Options::command().error(ErrorKind::ValueValidation, problem).exit();
         }

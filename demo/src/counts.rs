@@ -17,7 +17,7 @@ const SMALL: u32 = 4;
 
 /// `most` is what the panels are high, in transactions.
 pub(crate) fn draw(area: &Area<'_>, figures: &Figures, of: &SubjectFigures, most: u32) -> Drawn {
-    draw_header(area, of)?;
+    draw_header(area, figures, of)?;
     draw_axis(area, most)?;
     let counts = &of.timeline.per_100_ms;
     // From the bottom up: right, failed, wrong.
@@ -39,10 +39,15 @@ pub(crate) fn draw(area: &Area<'_>, figures: &Figures, of: &SubjectFigures, most
 
 type Layer = fn(Count) -> u32;
 
-fn draw_header(area: &Area<'_>, of: &SubjectFigures) -> Drawn {
+fn draw_header(area: &Area<'_>, figures: &Figures, of: &SubjectFigures) -> Drawn {
     text(area, of.subject.name(), (LEFT, 6), Size::Text, &INK, HPos::Left)?;
-    text(area, of.subject.description(), (LEFT + 92, 7), Size::Small, &MUTED, HPos::Left)?;
-    let sum = format!("{}, {}", plural(of.failures, "failure"), plural(of.wrong_answers, "wrong answer"));
+    text(area, of.subject.description(figures.options.pooler), (LEFT + 92, 7), Size::Small, &MUTED, HPos::Left)?;
+    let unknown = match of.unknown_outcomes {
+        0 => String::new(),
+        count => format!("{}, ", plural(count, "unknown outcome")),
+    };
+    let (failures, wrong) = (plural(of.failures, "failure"), plural(of.wrong_answers, "wrong answer"));
+    let sum = format!("{unknown}{failures}, {wrong}");
     let colour = if of.failures + of.wrong_answers == 0 { INK } else { FAILED_INK };
     text(area, &sum, (WIDTH as i32 - RIGHT_MARGIN, 6), Size::Text, &colour, HPos::Right)
 }

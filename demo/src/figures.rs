@@ -32,12 +32,15 @@ pub(crate) struct SubjectFigures {
     pub(crate) failures: u64,
     pub(crate) failures_when: When,
     pub(crate) failures_by_text: BTreeMap<String, u64>,
+    /// The connection was cut while `COMMIT` was under way, and the application was told.
+    pub(crate) unknown_outcomes: u64,
     pub(crate) wrong_answers: u64,
     pub(crate) wrong_answers_when: When,
     #[serde(rename = "longest_without_right_answer_ms", serialize_with = "as_milliseconds")]
     pub(crate) longest_gap: Duration,
-    #[serde(rename = "checkout_p50_ms", serialize_with = "as_milliseconds")]
-    pub(crate) checkout: Duration,
+    /// None if it is part of the transaction.
+    #[serde(rename = "checkout_p50_ms", serialize_with = "as_milliseconds_if_any")]
+    pub(crate) checkout: Option<Duration>,
     #[serde(rename = "right_answer_p50_ms", serialize_with = "as_milliseconds")]
     pub(crate) p50: Duration,
     #[serde(rename = "right_answer_p99_ms", serialize_with = "as_milliseconds")]
@@ -77,7 +80,7 @@ impl SubjectFigures {
         let mut failures_by_text = BTreeMap::<_, u64>::new();
         for event in events {
             match &event.outcome {
-                Outcome::Right => {}
+                Outcome::Right | Outcome::Unknown => {}
                 Outcome::Wrong => wrong_answers.note(event, switches),
                 Outcome::Failed { text, .. } => {
                     failures.note(event, switches);
@@ -85,7 +88,8 @@ impl SubjectFigures {
                 }
             }
         }
-        let mut checkouts: Vec<_> = events.iter().map(|event| event.checkout).collect();
+        let mut checkouts: Vec<_> = events.iter().filter_map(|event| event.checkout).collect();
+        let unknown = events.iter().filter(|event| matches!(event.outcome, Outcome::Unknown)).count();
         let mut latencies: Vec<_> = right.iter().map(|event| event.latency).collect();
         SubjectFigures {
             subject,
@@ -95,10 +99,11 @@ impl SubjectFigures {
             failures: failures.sum(),
             failures_when: failures,
             failures_by_text,
+            unknown_outcomes: unknown as u64,
             wrong_answers: wrong_answers.sum(),
             wrong_answers_when: wrong_answers,
             longest_gap: longest_gap(&right, length),
-            checkout: percentile(&mut checkouts, 50).unwrap_or_default(),
+            checkout: percentile(&mut checkouts, 50),
             p50: percentile(&mut latencies, 50).unwrap_or_default(),
             p99: percentile(&mut latencies, 99).unwrap_or_default(),
             timeline: Timeline::of(events, length),
@@ -147,6 +152,13 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 
 pub(crate) fn as_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(milliseconds(*duration))
+}
+
+fn as_milliseconds_if_any<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => as_milliseconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn as_name<S: Serializer>(subject: &Subject, serializer: S) -> Result<S::Ok, S::Error> {

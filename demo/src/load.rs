@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use diesel::pg::PgConnection;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::QueryResult;
+use diesel_postgres_hot_upgrade::HotTransactionError;
 use fixture::{Document, count_known, insert, read_back};
 
 use crate::args::MAX_THREADS;
@@ -30,8 +31,8 @@ pub(crate) struct Event {
     /// Since the start of the run, as all times.
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
-    /// How long the checkout took, the check of the connection included.
-    pub(crate) checkout: Duration,
+    /// How long the checkout took, the check of the connection included. None if it is part of the transaction.
+    pub(crate) checkout: Option<Duration>,
     /// The checkout and the transaction, without the application's own work.
     pub(crate) latency: Duration,
     pub(crate) statements: u32,
@@ -43,6 +44,8 @@ pub(crate) enum Outcome {
     Right,
     /// No error, and another answer than the right one.
     Wrong,
+    /// The connection was cut while `COMMIT` was under way, and the application was told.
+    Unknown,
     Failed {
         text: String,
         /// The connection is gone, and nobody's caches had a part in it.
@@ -95,9 +98,11 @@ impl Load<'_> {
         }
     }
 
-    /// Every other one writes.
     fn transact_once(&self, number: u64) -> Event {
         let began = Instant::now();
+        if self.pool.is_whole() {
+            return self.transact_on_pool(number, began);
+        }
         let checked_out = self.pool.checkout();
         let checkout = began.elapsed();
         thread::sleep(OWN_WORK);
@@ -105,34 +110,55 @@ impl Load<'_> {
         let mut statements = 0;
         let outcome = match checked_out {
             Ok(mut conn) => {
-                let done = self.pool.transact(&mut conn, |conn| {
-                    if number % 2 == 0 {
-                        write(conn, number, &mut statements)
-                    } else {
-                        read(conn, &mut statements)
-                    }
-                });
+                let done = self.pool.transact(&mut conn, |conn| work(conn, number, &mut statements));
                 match done {
-                    Ok(true) => Outcome::Right,
-                    Ok(false) => Outcome::Wrong,
                     Err(error) => Outcome::Failed {
                         text: error.to_string(),
                         is_lost: conn.is_broken() || conn.ping().is_err(),
                     },
+                    Ok(is_right) => Outcome::of(is_right),
                 }
             }
             Err(error) => Outcome::Failed { text: format!("checkout: {error}"), is_lost: false },
         };
-        Event {
-            subject: self.pool.subject,
-            began: began - self.start,
-            ended: self.start.elapsed(),
-            checkout,
-            latency: checkout + from.elapsed(),
-            statements,
-            outcome,
-        }
+        self.event(began, Some(checkout), checkout + from.elapsed(), statements, outcome)
     }
+
+    /// The pool checks a connection out by itself.
+    fn transact_on_pool(&self, number: u64, began: Instant) -> Event {
+        thread::sleep(OWN_WORK);
+        let from = Instant::now();
+        let mut statements = 0;
+        let outcome = match self.pool.transact_on_pool(|conn| work(conn, number, &mut statements)) {
+            Ok(is_right) => Outcome::of(is_right),
+            Err(HotTransactionError::OutcomeUnknown { .. }) => Outcome::Unknown,
+            Err(error) => Outcome::Failed { text: error.to_string(), is_lost: false },
+        };
+        self.event(began, None, from.elapsed(), statements, outcome)
+    }
+
+    fn event(
+        &self,
+        began: Instant,
+        checkout: Option<Duration>,
+        latency: Duration,
+        statements: u32,
+        outcome: Outcome,
+    ) -> Event {
+        let (subject, began) = (self.pool.subject, began - self.start);
+        Event { subject, began, ended: self.start.elapsed(), checkout, latency, statements, outcome }
+    }
+}
+
+impl Outcome {
+    fn of(is_right: bool) -> Self {
+        if is_right { Outcome::Right } else { Outcome::Wrong }
+    }
+}
+
+/// Every other one writes.
+fn work(conn: &mut PgConnection, number: u64, statements: &mut u32) -> QueryResult<bool> {
+    if number % 2 == 0 { write(conn, number, statements) } else { read(conn, statements) }
 }
 
 /// Above the numbers of documents that are there already.

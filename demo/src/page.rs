@@ -26,7 +26,13 @@ pub(crate) fn render(figures: &Figures, picture: &str) -> String {
     let sentences: String =
         verdict::sentences(figures).lines().map(|line| format!("<li>{}</li>\n", escaped(line))).collect();
     let subjects: String = Subject::ALL
-        .map(|subject| format!("<li><b>{}</b>: {}</li>\n", subject.name(), escaped(subject.description())))
+        .map(|subject| {
+            format!(
+                "<li><b>{}</b>: {}</li>\n",
+                subject.name(),
+                escaped(subject.description(figures.options.pooler))
+            )
+        })
         .concat();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

@@ -19,10 +19,11 @@ pub(crate) fn title(figures: &Figures) -> String {
     let options = &figures.options;
     let there = if options.switches == 1 { String::new() } else { format!(", {} switches", options.switches) };
     let pooler = match options.pooler {
-        Pooler::Transaction => "PgBouncer",
-        Pooler::Session => "PgBouncer in session mode",
+        Pooler::Transaction => "behind PgBouncer",
+        Pooler::Session => "behind PgBouncer in session mode",
+        Pooler::None => "without a pooler",
     };
-    format!("PostgreSQL {} → {} behind {pooler}{there}", options.from, options.to)
+    format!("PostgreSQL {} → {} {pooler}{there}", options.from, options.to)
 }
 
 pub(crate) fn comparison(figures: &Figures) -> Vec<Row> {
@@ -38,12 +39,16 @@ pub(crate) fn comparison(figures: &Figures) -> Vec<Row> {
         row("  checked out after it", |of| of.failures_when.after_switch.to_string()),
         row("wrong answers", |of| of.wrong_answers.to_string()),
         row("longest time without a right answer", |of| duration(of.longest_gap)),
-        row("checkout, median", |of| duration(of.checkout)),
+        row("checkout, median", |of| of.checkout.map_or("–".to_owned(), duration)),
         row("right answer, median", |of| duration(of.p50)),
         row("right answer, 99 %", |of| duration(of.p99)),
     ];
     if figures.subjects.iter().any(|of| of.failures_when.connection_lost > 0) {
         rows.insert(6, row("  connection cut", |of| of.failures_when.connection_lost.to_string()));
+    }
+    if figures.subjects.iter().any(|of| of.unknown_outcomes > 0) {
+        let wrong = rows.iter().position(|(label, _)| label == "wrong answers").unwrap_or_default();
+        rows.insert(wrong, row("unknown outcomes, reported as such", |of| of.unknown_outcomes.to_string()));
     }
     rows
 }

@@ -12,7 +12,7 @@ use crate::figures::Figures;
 use crate::load::{Event, Load};
 use crate::progress::Progress;
 use crate::subject::{Subject, SubjectPool};
-use crate::switches;
+use crate::switches::{self, Front};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,8 +27,9 @@ pub(crate) enum Message {
 
 /// All three at the same time: they see the same switch, and the same noise of the machine.
 pub(crate) fn run(options: &Options, upgrade: &Upgrade, progress: Progress) -> Result<Figures, AnyError> {
-    let url = upgrade.url();
-    let pools = Subject::ALL.map(|subject| SubjectPool::connect(subject, &url, options.threads));
+    let front = Front::start(options, upgrade)?;
+    let url = front.url();
+    let pools = Subject::ALL.map(|subject| SubjectPool::connect(subject, &url, options.threads, options.pooler));
     let pools: Vec<_> = pools.into_iter().collect::<Result<_, _>>()?;
     pools.iter().try_for_each(Load::warm_up)?;
     let length = Duration::from_secs(options.seconds.into());
@@ -43,10 +44,10 @@ pub(crate) fn run(options: &Options, upgrade: &Upgrade, progress: Progress) -> R
             scope.spawn(move || Load { pool, threads: options.threads, start, length, stop }.run(&sender));
         }
         let switches = scope.spawn({
-            let (stop, sender) = (&stop, sender);
+            let (stop, sender, front) = (&stop, sender, &front);
             move || {
                 let tell = |what| drop(sender.send(Message::Note(what)));
-                switches::perform(upgrade, options, start, stop, tell)
+                switches::perform(front, options, start, stop, tell)
             }
         });
         let mut next_frame = Instant::now();

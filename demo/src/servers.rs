@@ -42,7 +42,7 @@ fn external(major: u32) -> Option<std::ffi::OsString> {
 fn pgbouncer(options: &Options) -> PgBouncerConfig {
     let defaults = PgBouncerConfig { pool_mode: options.pooler.name(), ..PgBouncerConfig::default() };
     match options.pooler {
-        Pooler::Transaction => defaults,
+        Pooler::Transaction | Pooler::None => defaults,
         Pooler::Session => PgBouncerConfig {
             // A server connection for each client.
             default_pool_size: 3 * options.threads,

@@ -7,7 +7,11 @@ use diesel::connection::Connection;
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, ManageConnection, NopErrorHandler, Pool};
 use diesel::result::QueryResult;
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, Verify};
+use diesel_postgres_hot_upgrade::{
+    HotTransactionError, HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, HotUpgradePool, Verify,
+};
+
+use crate::args::Pooler;
 
 /// How often a connection of `verified` is asked at checkout. Its transactions ask for themselves.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -36,8 +40,9 @@ impl Subject {
     }
 
     /// What the application is made of.
-    pub(crate) fn description(self) -> &'static str {
+    pub(crate) fn description(self, pooler: Pooler) -> &'static str {
         match self {
+            Subject::Verified if pooler.is_cut() => "HotUpgradeManager asks every 10 s, pool.hot_transaction",
             Subject::Stock => "ConnectionManager, conn.transaction",
             Subject::Checkout => "HotUpgradeManager asks at every checkout, conn.transaction",
             Subject::Verified => "HotUpgradeManager asks every 10 s, conn.hot_transaction",
@@ -48,6 +53,8 @@ impl Subject {
 /// A pool of one of them.
 pub(crate) struct SubjectPool {
     pub(crate) subject: Subject,
+    /// Does a switch cut connections?
+    is_cut: bool,
     pool: Kind,
 }
 
@@ -62,7 +69,12 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Checkout = Box<dyn DerefMut<Target = PgConnection>>;
 
 impl SubjectPool {
-    pub(crate) fn connect(subject: Subject, url: &str, size: u32) -> Result<Self, diesel::r2d2::PoolError> {
+    pub(crate) fn connect(
+        subject: Subject,
+        url: &str,
+        size: u32,
+        pooler: Pooler,
+    ) -> Result<Self, diesel::r2d2::PoolError> {
         let pool = match subject {
             Subject::Stock => Kind::Stock(builder(size).build(ConnectionManager::new(url))?),
             Subject::Checkout => Kind::Protected(protected(size, HotUpgradeManager::new(url))?),
@@ -71,7 +83,23 @@ impl SubjectPool {
                 Kind::Protected(protected(size, manager)?)
             }
         };
-        Ok(SubjectPool { subject, pool })
+        Ok(SubjectPool { subject, is_cut: pooler.is_cut(), pool })
+    }
+
+    /// Does the pool run transactions, and not one connection of it?
+    pub(crate) fn is_whole(&self) -> bool {
+        self.subject == Subject::Verified && self.is_cut
+    }
+
+    /// Runs `work` in a transaction of the pool, again on another connection if its own is lost.
+    pub(crate) fn transact_on_pool<T>(
+        &self,
+        work: impl FnMut(&mut PgConnection) -> QueryResult<T>,
+    ) -> Result<T, HotTransactionError> {
+        match &self.pool {
+            Kind::Stock(pool) => pool.hot_transaction(work),
+            Kind::Protected(pool) => pool.hot_transaction(work),
+        }
     }
 
     /// Lets every connection look up its types and prepare its statements, as those of a running application have.

@@ -55,6 +55,7 @@ impl Timeline {
                 }
                 Outcome::Wrong => count.wrong_answers += 1,
                 Outcome::Failed { .. } => count.failures += 1,
+                Outcome::Unknown => {}
             }
         }
         let per_250_ms = latencies
