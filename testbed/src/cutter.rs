@@ -8,7 +8,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::Error;
+use crate::{Error, messages::Reader};
 
 /// A local address in front of a server, at which a connection can be cut in the middle of what it transfers.
 #[derive(Debug)]
@@ -74,16 +74,6 @@ struct Connection {
     server: TcpStream,
     is_client_cut: Arc<AtomicBool>,
 }
-
-/// How much of a message is still to come.
-#[derive(Debug, Default)]
-struct Reader {
-    order: usize,
-    header: Vec<u8>,
-    rest: usize,
-}
-
-const HEADER: usize = 5;
 
 impl Cutter {
     /// Starts forwarding to `target` from a port of 127.0.0.1.
@@ -276,30 +266,6 @@ impl State {
             }
         }
         (bytes.len(), None)
-    }
-}
-
-impl Reader {
-    fn is_between_messages(&self) -> bool {
-        self.header.is_empty()
-    }
-
-    /// Reads up to the end of a message: a byte that says what it is, its length in four bytes, which count themselves,
-    /// and the rest. Returns how many bytes that were.
-    fn read(&mut self, bytes: &[u8]) -> usize {
-        let missing = HEADER - self.header.len();
-        let header = missing.min(bytes.len());
-        self.header.extend(&bytes[..header]);
-        if missing > 0 && self.header.len() == HEADER {
-            let length = [1, 2, 3, 4].map(|index| self.header[index]);
-            self.rest = (u32::from_be_bytes(length) as usize).saturating_sub(4);
-        }
-        let rest = if self.header.len() == HEADER { self.rest.min(bytes.len() - header) } else { 0 };
-        self.rest -= rest;
-        if self.header.len() == HEADER && self.rest == 0 {
-            self.header.clear();
-        }
-        header + rest
     }
 }
 

@@ -29,6 +29,7 @@ mod guard;
 mod haproxy;
 mod ini;
 mod installation;
+mod messages;
 mod npm;
 mod pgbouncer;
 mod port;

@@ -188,13 +188,8 @@ fn without_that_a_rerun_fails_or_reads_past_the_lock() {
 fn a_lost_attempt_that_cannot_be_ended_is_waited_for_until_the_deadline() {
     let role = format!("lost_{}", std::process::id());
     let server = Cluster::shared(12);
-    server
-        .client("postgres")
-        .and_then(|mut client| {
-            client.batch_execute(&format!("CREATE ROLE {role} LOGIN")).expect("a role");
-            Ok(())
-        })
-        .expect("a server");
+    let mut client = server.client("postgres").expect("a server");
+    client.batch_execute(&format!("CREATE ROLE {role} LOGIN")).expect("a role");
     let setting = Setting::start("lost_forbidden", 12, &role);
     let mut client = server.client(&setting.database).expect("a server");
     client

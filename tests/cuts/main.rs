@@ -7,7 +7,11 @@
 mod boundaries;
 mod errors;
 mod ledger;
+mod lost;
 mod lost_attempts;
+mod read_only;
+mod setting;
+mod waiting;
 
 // Other programs use the rest.
 #[allow(dead_code, unused_imports)]

@@ -1,0 +1,103 @@
+//! Servers that take no writes: what counts as a cut, and what does not.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::r2d2::ConnectionManager;
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel_postgres_hot_upgrade::{
+    CutCause, HotPoolTransactionBuilder, HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool,
+    stats,
+};
+use fixture::builder;
+use testbed::{Cluster, Cutter};
+
+use crate::setting::{Setting, add, alone, runs_of};
+use crate::support::server::wait_until;
+
+#[test]
+fn a_server_that_takes_no_writes_any_more_is_left() {
+    let _alone = alone();
+    let start = || {
+        let server = Cluster::start(12).expect("a server");
+        let mut client = server.client("postgres").expect("a server");
+        client.batch_execute("CREATE TABLE items (id int)").expect("a table");
+        server
+    };
+    let [old, new] = [start(), start()];
+    let make_read_only = |server: &Cluster| {
+        let mut client = server.client("postgres").expect("a server");
+        client.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").expect("a setting");
+        client.batch_execute("SELECT pg_reload_conf()").expect("a reload");
+    };
+    let cutter = Cutter::start(old.address()).expect("a cutter");
+    let url = old.url_at(cutter.address(), "postgres");
+    let pool = builder(4).build(HotUpgradeManager::new(url.as_str())).expect("a pool");
+    let stock = builder(4).build(ConnectionManager::<PgConnection>::new(url.as_str())).expect("a pool");
+    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
+    assert!(result.is_ok(), "{result:?}");
+
+    make_read_only(&old);
+    let is_read_only = |result: QueryResult<usize>| {
+        matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)))
+    };
+    wait_until("the setting", || {
+        is_read_only(stock.get().expect("a connection").transaction(|conn| add(conn, 2)))
+    });
+    // Also on a new connection, which has never been writable.
+    let held: Vec<_> = (0..4).map(|_| pool.get().expect("a connection")).collect();
+    let waiting = std::thread::spawn({
+        let pool = pool.clone();
+        move || runs_of(&pool, |conn, _| add(conn, 3))
+    });
+    drop(held);
+    let options = |builder: HotPoolTransactionBuilder| builder.within(Duration::from_secs(1));
+    let result: Result<usize, HotTransactionError> = pool.hot_transaction_with(options, |conn| add(conn, 4));
+    let Err(HotTransactionError::NotCommitted { cause: CutCause::ReadOnly(error), .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(is_read_only(Err(error)));
+    cutter.retarget(new.address());
+    let (result, runs) = waiting.join().expect("no panic");
+    assert!(result.is_ok() && runs > 1, "{result:?} after {runs} runs");
+    let control = pool.get().map(|mut conn| conn.hot_transaction(|conn| add(conn, 5)));
+    drop(control);
+    assert!(is_read_only(stock.get().expect("a connection").transaction(|conn| add(conn, 6))), "the control");
+}
+
+#[test]
+fn on_a_server_that_never_took_writes_errors_are_the_applications() {
+    let _alone = alone();
+    let setting = Setting::start("never_writable");
+    setting.administer(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", setting.database));
+    let pool = setting.pool(2);
+    let before = stats();
+    for _ in 0..4 {
+        let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
+        assert!(matches!(result, Err(HotTransactionError::Application(_))), "{result:?}");
+    }
+    assert_eq!(stats().reruns_after_cuts(), before.reruns_after_cuts());
+    assert_eq!(pool.state().connections, 2);
+}
+
+#[test]
+fn a_read_only_transaction_asks_for_no_writes() {
+    let _alone = alone();
+    let setting = Setting::start("read_only");
+    let pool = setting.pool(1);
+    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
+    assert!(result.is_ok(), "{result:?}");
+    let result: Result<usize, HotTransactionError> =
+        pool.hot_transaction_with(|builder| builder.read_only(), |conn| add(conn, 2));
+    assert!(matches!(result, Err(HotTransactionError::Application(_))), "{result:?}");
+    let (result, _) = runs_of(&pool, |conn, _| {
+        conn.batch_execute("SET TRANSACTION READ ONLY")?;
+        add(conn, 3)
+    });
+    assert!(
+        matches!(result, Err(HotTransactionError::Application(_))),
+        "a transaction of the closure's: {result:?}"
+    );
+}
