@@ -235,7 +235,7 @@ impl State {
     /// How many of these bytes pass, and whether the connection is cut then.
     fn pass(&mut self, way: Way, reader: &mut Reader, bytes: &[u8]) -> (usize, Option<Side>) {
         if reader.order != self.orders {
-            *reader = Reader { order: self.orders, ..Reader::default() };
+            *reader = Reader::since(self.orders);
         }
         let order = self.order.filter(|(ordered, ..)| *ordered == way);
         let place = order.map(|(_, place, _)| place);

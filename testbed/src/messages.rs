@@ -12,6 +12,10 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    pub(crate) fn since(order: usize) -> Reader {
+        Reader { order, ..Reader::default() }
+    }
+
     pub(crate) fn is_between_messages(&self) -> bool {
         self.header.is_empty()
     }
