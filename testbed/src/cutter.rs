@@ -209,6 +209,11 @@ impl Shared {
                 Err(_) => break,
             };
             let (passes, cut) = self.lock().pass(way, &mut reader, &buffer[..length]);
+            if cut.is_some() && way == Way::ToServer {
+                // Before the server can answer what it gets last.
+                is_client_cut.store(true, Ordering::SeqCst);
+                close(client);
+            }
             let written = to.write_all(&buffer[..passes]);
             if let Some(side) = cut {
                 is_client_cut.store(side == Side::Client, Ordering::SeqCst);

@@ -166,7 +166,7 @@ fn the_old_primary_is_left_running_read_only() {
         run_on(to, "postgres", "SELECT pg_reload_conf()");
         wait_until("it takes writes", || shown(to, "transaction_read_only") == "off");
         // The address moves last: until then, no server takes writes.
-        progress.wait_for_read_only();
+        progress.wait_for_runs(20);
         cutter.retarget(to.address());
     });
     ledgers.check("an old primary left read-only", &written(&[&servers[0], &servers[1]], "app"));
