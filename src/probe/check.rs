@@ -12,6 +12,7 @@ use diesel::sql_types::{BigInt, Bool};
 use crate::catalog::server::{IdentifiedBy, PgStart, SearchPath};
 use crate::catalog::snapshot::{Question, Snapshot};
 use crate::catalog::tracked::tracked;
+use crate::probe::lost_attempt::Lock;
 use crate::probe::sql::{
     CATALOG_FILE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
     VANISHED_STATEMENTS, VERSION, WATCHED, array, catalog_changes_since, constant, only_tracked, sees_the_present,
@@ -88,15 +89,16 @@ pub(crate) struct Mark {
 }
 
 /// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show. It fails if
-/// the snapshot does not hold, or, if `looks`, if types are new.
-pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool) -> String {
+/// the snapshot does not hold, or, if `looks`, if types are new. A lock that is taken with it costs no statement more.
+pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool, lock: Option<Lock>) -> String {
     let condition = condition(snapshot).concat();
     let new_types = if looks { format!(" AND {}", nothing_is_new(snapshot)) } else { String::new() };
+    let lock = lock.map(|lock| format!(", {}", lock.sql())).unwrap_or_default();
     // A cast that fails would be simpler than a setting that does not exist, but any role may have defined another
     // cast.
     format!(
         "{begin}; SELECT CASE WHEN {condition}{new_types} THEN '' \
-         ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END"
+         ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END{lock}"
     )
 }
 

@@ -22,21 +22,30 @@ impl Key {
         Key(RandomState::new().hash_one(0_u8))
     }
 
-    /// SQL for the first attempt, in `BEGIN`'s message. It never waits: nobody else has the key.
-    pub(crate) fn lock(self) -> String {
-        format!("SELECT pg_catalog.pg_advisory_xact_lock_shared({self})")
-    }
-
-    /// SQL for a later attempt, in `BEGIN`'s message. It fails if an earlier one is still there.
-    pub(crate) fn lock_alone(self) -> String {
-        format!(
-            "SELECT CASE WHEN pg_catalog.pg_try_advisory_xact_lock({self}) THEN '' \
-             ELSE pg_catalog.current_setting('{IS_STILL_THERE}') END"
-        )
-    }
-
     fn halves(self) -> [u32; 2] {
         [(self.0 >> 32) as u32, self.0 as u32]
+    }
+}
+
+/// How an attempt takes the lock of its key, in `BEGIN`'s message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// The first attempt. It never waits: nobody else has the key.
+    First(Key),
+    /// A later attempt. It fails if an earlier one is still there.
+    Alone(Key),
+}
+
+impl Lock {
+    /// An expression of SQL.
+    pub(crate) fn sql(self) -> String {
+        match self {
+            Lock::First(key) => format!("pg_catalog.pg_advisory_xact_lock_shared({key})"),
+            Lock::Alone(key) => format!(
+                "CASE WHEN pg_catalog.pg_try_advisory_xact_lock({key}) THEN '' \
+                 ELSE pg_catalog.current_setting('{IS_STILL_THERE}') END"
+            ),
+        }
     }
 }
 

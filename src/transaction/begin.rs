@@ -14,7 +14,7 @@ use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{is_broken, mark, roll_back};
 use crate::probe::check::{begin_and_check_text, is_refusal};
-use crate::probe::lost_attempt::is_still_there;
+use crate::probe::lost_attempt::{Lock, is_still_there};
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{NewTypes, Start, filled_from, moved_to_latest, synchronize, synchronize_from};
 
@@ -24,8 +24,8 @@ pub(crate) struct Begin {
     pub(crate) sql: Cow<'static, str>,
     /// What has to run before the first query.
     pub(crate) before_probe: Option<String>,
-    /// A query that has to run before the check.
-    pub(crate) lock: Option<String>,
+    /// Taken before anything else is queried, or with the check.
+    pub(crate) lock: Option<Lock>,
     /// If the connection is lost, the transaction runs again on another one.
     pub(crate) others: Others,
 }
@@ -45,17 +45,15 @@ impl Begin {
     pub(crate) const PLAIN: Begin =
         Begin { sql: Cow::Borrowed("BEGIN"), before_probe: None, lock: None, others: Others::None };
 
-    /// All that comes before the check.
-    fn message(&self) -> Cow<'_, str> {
-        if self.before_probe.is_none() && self.lock.is_none() {
-            return Cow::Borrowed(&self.sql);
-        }
+    /// The message without a check.
+    fn message(&self) -> String {
         let mut message = self.sql.clone().into_owned();
-        for sql in self.before_probe.iter().chain(&self.lock) {
+        let lock = self.lock.map(|lock| format!("SELECT {}", lock.sql()));
+        for sql in self.before_probe.iter().chain(&lock) {
             // What a user wrote may end with a comment.
             message += &format!("\n; {sql}");
         }
-        Cow::Owned(message)
+        message
     }
 }
 
@@ -97,7 +95,7 @@ pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> 
         return Ok(Begun { path: None });
     }
     if how.before_probe.is_none() {
-        begin_verified(conn, &how.message())?;
+        begin_verified(conn, how)?;
         return Ok(Begun::with_path_of(filled_from(conn)));
     }
     if moved_to_latest(conn).is_none() {
@@ -111,18 +109,18 @@ pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> 
 /// If the caches do not agree, they are corrected outside a transaction, so that this connection may wait for another
 /// connection's catalog load. If the next transaction meets yet another server, they are corrected inside it, where the
 /// answer stays true: if two servers alternate, rolling back and asking again might never end.
-fn begin_verified(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
-    let start = match begin_and_check(conn, sql)? {
+fn begin_verified(conn: &mut PgConnection, how: &Begin) -> QueryResult<()> {
+    let start = match begin_and_check(conn, how)? {
         Checked::Begun => return Ok(()),
         Checked::Not(start) => start,
     };
     if start != Start::Distrust {
         synchronize_from(conn, start)?;
-        if let Checked::Begun = begin_and_check(conn, sql)? {
+        if let Checked::Begun = begin_and_check(conn, how)? {
             return Ok(());
         }
     }
-    begin_and_synchronize(conn, sql, Start::Distrust)
+    begin_and_synchronize(conn, &how.message(), Start::Distrust)
 }
 
 enum Checked {
@@ -132,7 +130,7 @@ enum Checked {
 }
 
 /// Begins a transaction if the caches agree with the server that answers, and if it can be asked.
-fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
+fn begin_and_check(conn: &mut PgConnection, how: &Begin) -> QueryResult<Checked> {
     let Some(known) = moved_to_latest(conn) else {
         return Ok(Checked::Not(Start::Check));
     };
@@ -145,7 +143,7 @@ fn begin_and_check(conn: &mut PgConnection, sql: &str) -> QueryResult<Checked> {
         NewTypes::Found => return Ok(Checked::Not(Start::Check)),
     };
     COUNTERS.probes.increment();
-    match send_begin(conn, &begin_and_check_text(sql, &known, look.is_some())) {
+    match send_begin(conn, &begin_and_check_text(&how.sql, &known, look.is_some(), how.lock)) {
         Ok(()) => {
             if let Some(look) = look {
                 look.found_nothing_new(None);

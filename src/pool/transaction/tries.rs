@@ -13,7 +13,7 @@ use crate::connection::{notes, statements, writable};
 use crate::pool::transaction::builder::HotPoolTransactionBuilder;
 use crate::pool::transaction::error::{CutCause, HotTransactionError};
 use crate::pool::transaction::pauses::{Evidence, Pauses};
-use crate::probe::lost_attempt::{By, Key, is_still_there};
+use crate::probe::lost_attempt::{By, Key, Lock, is_still_there};
 use crate::report::stats::COUNTERS;
 use crate::report::{log, warnings};
 use crate::transaction::begin::{Begin, Others};
@@ -138,7 +138,7 @@ where
             how.others = Others::IfLost;
         }
         if !notes::may_not_lock(conn) {
-            how.lock = Some(if self.may_be_running { self.key.lock_alone() } else { self.key.lock() });
+            how.lock = Some(if self.may_be_running { Lock::Alone(self.key) } else { Lock::First(self.key) });
         }
         Ok(how)
     }
