@@ -11,7 +11,7 @@ use crate::connection::transaction_state::is_in_transaction;
 use crate::connection::{notes, writable};
 use crate::environment;
 use crate::pool::panics::panics_caught;
-use crate::pool::verify::Verify;
+use crate::pool::verify::{Verify, is_checked_by_begin};
 use crate::synchronize::synchronize;
 
 /// A reset behind a pooler leaves the old prepared statements in the pooler's table for this client, and a move to
@@ -180,7 +180,8 @@ where
             if !self.is_enabled() {
                 return self.inner.is_valid(conn);
             }
-            if self.verify.is_satisfied(conn) {
+            let is_left_to_begin = is_checked_by_begin() && !self.keep_inner_check;
+            if is_left_to_begin || self.verify.is_satisfied(conn) {
                 return Ok(());
             }
             if self.keep_inner_check {

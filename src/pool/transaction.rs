@@ -64,9 +64,11 @@ pub trait HotUpgradePool {
     ///
     /// # Cost
     ///
-    /// Nothing is cut: the checkout, and the two round trips of a verified transaction. Once for each pool, or for each
-    /// connection if another manager opened it, one round trip to ask whether the server takes writes. A lost connection
-    /// costs one round trip more in the rerun.
+    /// Nothing is cut: the two round trips of a verified transaction. A pool of a
+    /// [`HotUpgradeManager::new`](crate::HotUpgradeManager::new) does not check the connection at checkout, since `BEGIN`
+    /// does; another manager's check comes in addition. Once for each pool, or for each connection if another manager
+    /// opened it, one round trip to ask whether the server takes writes. A lost connection costs one round trip more in
+    /// the rerun.
     ///
     /// Before `COMMIT`, notifications that arrived on the connection and that nobody has read are dropped.
     ///

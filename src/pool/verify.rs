@@ -1,10 +1,35 @@
 //! How often a connection is asked.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use diesel::pg::PgConnection;
 
 use crate::connection::notes;
+
+thread_local! {
+    /// `BEGIN` will check the connection that this thread checks out now.
+    static IS_CHECKED_BY_BEGIN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Checks out a connection that is checked with `BEGIN`, so that a check at checkout would only cost a round trip. r2d2
+/// checks on the thread that asks for a connection.
+pub(crate) fn checked_by_begin<T>(check_out: impl FnOnce() -> T) -> T {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            IS_CHECKED_BY_BEGIN.set(false);
+        }
+    }
+    let _reset = Reset;
+    IS_CHECKED_BY_BEGIN.set(true);
+    check_out()
+}
+
+/// Will `BEGIN` check it? True once, so that what runs after the check, such as an event handler, is not concerned.
+pub(crate) fn is_checked_by_begin() -> bool {
+    IS_CHECKED_BY_BEGIN.take()
+}
 
 /// How often a pool checks whether a connection's caches belong to the server that answers.
 ///

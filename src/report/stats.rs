@@ -117,7 +117,8 @@ impl Stats {
     }
 
     /// Connections that were lost under a transaction of
-    /// [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction), those with an unknown outcome included.
+    /// [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction): those with an unknown outcome, and those that
+    /// turned out to be dead at `BEGIN`, included.
     #[must_use]
     pub fn lost_connections(&self) -> u64 {
         self.lost_connections

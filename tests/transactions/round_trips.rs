@@ -2,8 +2,8 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
-use fixture::{Document, insert};
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, HotUpgradeManager, HotUpgradePool, synchronize};
+use fixture::{Document, builder, insert};
 use testbed::Forwarder;
 
 use crate::support::pools::upgrade;
@@ -49,6 +49,26 @@ fn a_verified_transaction_costs_as_many_round_trips_as_a_plain_one() {
         conn.hot_query(diesel::insert_into(fixture::documents::table).values(document)).execute().map(drop)
     });
     assert_eq!(query, 1, "a single statement");
+}
+
+#[test]
+fn a_pools_transaction_costs_a_round_trip_less_than_a_checkout_and_a_transaction() {
+    let upgrade = upgrade();
+    let forwarder = Forwarder::start(upgrade.pgbouncer.address()).expect("a forwarder");
+    let url = upgrade.pgbouncer.url_at(forwarder.address(), &upgrade.database);
+    let pool = builder(1).build(HotUpgradeManager::new(url)).expect("a pool");
+    let cost = |work: &dyn Fn()| {
+        // Prepares what is prepared once, and asks what is asked once.
+        work();
+        let before = forwarder.round_trips();
+        work();
+        forwarder.round_trips() - before
+    };
+    let by_connection = cost(&|| {
+        pool.get().expect("a connection").hot_transaction(insert_one).expect("a transaction");
+    });
+    let by_pool = cost(&|| pool.hot_transaction(insert_one).expect("a transaction"));
+    assert_eq!((by_connection, by_pool), (4, 3), "one insert");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::connection::{notes, statements, writable};
 use crate::pool::transaction::builder::HotPoolTransactionBuilder;
 use crate::pool::transaction::error::{CutCause, HotTransactionError};
 use crate::pool::transaction::pauses::{Evidence, Pauses};
+use crate::pool::verify::checked_by_begin;
 use crate::probe::lost_attempt::{By, Key, Lock, is_still_there};
 use crate::report::stats::COUNTERS;
 use crate::report::{log, warnings};
@@ -95,7 +96,7 @@ where
         &mut self,
         closure: &mut impl FnMut(&mut PgConnection) -> Result<T, E>,
     ) -> Tried<T, E> {
-        let mut conn = match self.pool.get_timeout(self.time_left()) {
+        let mut conn = match checked_by_begin(|| self.pool.get_timeout(self.time_left())) {
             Ok(conn) => conn,
             Err(error) => return Tried::Cut(CutCause::NoConnection(error), Evidence::Fresh),
         };
@@ -120,7 +121,7 @@ where
             Ended::Failed(error) => Tried::application(error),
             Ended::NotBegun(_) if how.lock.is_some() && may_not_lock(conn) => self.try_on(conn, closure),
             Ended::NotBegun(error) => self.not_begun(conn, &how, error),
-            Ended::Lost(error) => self.lost(error, Evidence::Fresh),
+            Ended::Lost(error) => self.lost(error),
             Ended::ReadOnly(error) => self.read_only(error),
             Ended::Unknown(cause) => {
                 COUNTERS.lost_connections.increment();
@@ -143,11 +144,11 @@ where
         Ok(how)
     }
 
-    fn lost<T, E>(&mut self, error: E, evidence: Evidence) -> Tried<T, E> {
+    fn lost<T, E>(&mut self, error: E) -> Tried<T, E> {
         self.may_be_running = true;
         COUNTERS.lost_connections.increment();
         warnings::that_connections_are_cut();
-        Tried::Cut(CutCause::Lost(error), evidence)
+        Tried::Cut(CutCause::Lost(error), Evidence::Fresh)
     }
 
     fn read_only<T, E>(&mut self, error: E) -> Tried<T, E> {
@@ -158,7 +159,10 @@ where
 
     fn not_begun<T, E: From<Error>>(&mut self, conn: &mut PgConnection, how: &Begin, error: Error) -> Tried<T, E> {
         if is_broken(conn) {
-            return self.lost(error.into(), Evidence::WasIdle);
+            // It may have been dead for long. The closure has not run, so nothing of it is on the server.
+            self.may_be_running |= how.before_probe.is_some();
+            COUNTERS.lost_connections.increment();
+            return Tried::Cut(CutCause::Lost(error.into()), Evidence::WasIdle);
         }
         if is_still_there(&error) {
             return Tried::Cut(CutCause::StillRunning, Evidence::Fresh);

@@ -135,7 +135,10 @@ where
     M: ManageConnection<Connection = PgConnection>,
 {
     if subject == Subject::Pool {
-        let result: Result<(), HotTransactionError> = pool.hot_transaction(|conn| work(conn, document, ledger));
+        let result: Result<(), HotTransactionError> = pool.hot_transaction(|conn| {
+            progress.runs.fetch_add(1, Ordering::Relaxed);
+            work(conn, document, ledger)
+        });
         return match result {
             Ok(()) => Told::Committed,
             Err(HotTransactionError::OutcomeUnknown { .. }) => Told::Unknown,
