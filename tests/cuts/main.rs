@@ -2,8 +2,8 @@
 //! `conn.hot_transaction`, which lose transactions. No test in here relies on what the process has counted:
 //! `cuts_counted` has those.
 //!
-//! `CUTS_LONG=1 cargo test --release --test cuts ledger -- --nocapture` keeps the ledgers with 16 writers and 20 switches
-//! each, in place of 4 and 4.
+//! `CUTS_LONG=1 cargo test --test cuts ledger -- --nocapture --test-threads 1` keeps the ledgers with 16 writers and 20
+//! switches each, in place of 4 and 4.
 
 mod boundaries;
 mod ledger;
