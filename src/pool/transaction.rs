@@ -85,6 +85,9 @@ pub trait HotUpgradePool {
     /// It checks out a connection of its own, and is a transaction of its own. Inside its closure, use
     /// [`conn.hot_transaction`](crate::HotUpgradeExt::hot_transaction), which is a savepoint there.
     ///
+    /// On connections with a test transaction (Diesel's `TestCustomizer`) it is a savepoint too: neither verified nor run
+    /// again.
+    ///
     /// # Example
     ///
     /// ```no_run
@@ -161,6 +164,6 @@ where
             cause: CutCause::NoConnection(error),
             tries: 0,
         })?;
-        options.on(&mut conn).run_stock(closure).map_err(HotTransactionError::Application)
+        options.run_inside(&mut conn, closure).map_err(HotTransactionError::Application)
     }
 }

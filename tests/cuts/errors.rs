@@ -4,9 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::r2d2::TestCustomizer;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_query;
-use diesel_postgres_hot_upgrade::{HotTransactionError, HotUpgradeExt, HotUpgradePool, stats};
+use diesel_postgres_hot_upgrade::{
+    HotTransactionError, HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, HotUpgradePool, stats,
+};
+use fixture::builder;
 use testbed::Side;
 
 use crate::setting::{Refused, Setting, add, alone, runs_of};
@@ -83,6 +87,26 @@ fn a_verified_transaction_in_the_closure_is_a_savepoint() {
     });
     assert!(result.is_ok(), "{result:?}");
     assert_eq!(setting.count(), 2);
+}
+
+#[test]
+fn in_a_test_transaction_it_is_a_savepoint() {
+    let _alone = alone();
+    let setting = Setting::start("test_transaction");
+    let pool = builder(1)
+        .connection_customizer(Box::new(HotUpgradeCustomizer::wrap(Box::new(TestCustomizer))))
+        .build(HotUpgradeManager::new(setting.url()))
+        .expect("a pool");
+    for number in [1, 2] {
+        let (result, runs) = runs_of(&pool, |conn, _| add(conn, number));
+        assert!(matches!(result, Ok(1)) && runs == 1, "{result:?}");
+    }
+    let (result, _) =
+        runs_of(&pool, |conn, _| add(conn, 3).and_then(|_| Err::<(), _>(Error::RollbackTransaction)));
+    assert!(matches!(result, Err(HotTransactionError::Application(Error::RollbackTransaction))), "{result:?}");
+    let (seen, _) = runs_of(&pool, |conn, _| sql_query("SELECT id FROM items").execute(conn));
+    assert!(matches!(seen, Ok(2)), "{seen:?}");
+    assert_eq!(setting.count(), 0, "nothing is committed");
 }
 
 #[test]

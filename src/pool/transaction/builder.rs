@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::result::Error;
 
 use crate::transaction::begin::{Begin, Others};
 use crate::transaction::builder::HotTransactionBuilder;
+use crate::transaction::run::run_nested;
 
 /// Options of a pool's transaction: those of [`HotTransactionBuilder`], and a [deadline](Self::within). See
 /// [`HotUpgradePool::hot_transaction_with`](crate::HotUpgradePool::hot_transaction_with).
@@ -90,9 +92,27 @@ impl HotPoolTransactionBuilder {
         if self.access == Some(Access::ReadOnly) { Others::IfLost } else { Others::IfLostOrReadOnly }
     }
 
+    fn is_plain(&self) -> bool {
+        self.access.is_none() && self.deferrable.is_none() && self.isolation.is_none()
+    }
+
+    /// Runs `closure` inside an open transaction: in a savepoint, which has no options.
+    pub(crate) fn run_inside<T, E: From<Error>>(
+        &self,
+        conn: &mut PgConnection,
+        closure: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        run_nested(conn, |conn| {
+            if self.is_plain() && self.before_probe.is_none() {
+                conn.transaction(closure)
+            } else {
+                self.on(conn).run_stock(closure)
+            }
+        })
+    }
+
     pub(crate) fn build(&self, conn: &mut PgConnection) -> QueryResult<Begin> {
-        let is_plain = self.access.is_none() && self.deferrable.is_none() && self.isolation.is_none();
-        if is_plain {
+        if self.is_plain() {
             return Ok(Begin { before_probe: self.before_probe.clone(), ..Begin::PLAIN });
         }
         self.on(conn).build()

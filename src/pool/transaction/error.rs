@@ -73,8 +73,8 @@ impl<E: fmt::Display> fmt::Display for HotTransactionError<E> {
             HotTransactionError::Application(error) => error.fmt(f),
             HotTransactionError::NotCommitted { cause, tries } => write!(
                 f,
-                "nothing was committed before the deadline, after {tries} tries: {cause}; the transaction can be run \
-                 again"
+                "nothing was committed before the deadline (connections tried: {tries}): {cause}; the transaction can \
+                 be run again"
             ),
             HotTransactionError::OutcomeUnknown { cause } => write!(
                 f,

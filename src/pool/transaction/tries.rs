@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection, Pool};
 use diesel::result::Error;
 
-use crate::connection::transaction_state::{is_broken, status};
+use crate::connection::transaction_state::{is_broken, is_in_transaction, status};
 use crate::connection::{notes, statements, writable};
 use crate::pool::transaction::builder::HotPoolTransactionBuilder;
 use crate::pool::transaction::error::{CutCause, HotTransactionError};
@@ -109,6 +109,11 @@ where
         conn: &mut PgConnection,
         closure: &mut impl FnMut(&mut PgConnection) -> Result<T, E>,
     ) -> Tried<T, E> {
+        if is_in_transaction(conn) {
+            // A test transaction, which ends with its connection.
+            let result = self.options.run_inside(conn, closure);
+            return Tried::Over(result.map_err(HotTransactionError::Application));
+        }
         if let Err((cause, evidence)) = self.end_lost_attempts(conn) {
             return Tried::Cut(cause, evidence);
         }
