@@ -8,7 +8,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use crate::catalog::clock;
 use crate::catalog::database::LookPermit;
 use crate::catalog::server::Place;
-use crate::catalog::session::Unfit;
+use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::{Question, Scope, Snapshot, SnapshotId};
 use crate::catalog::table::{Claim, Current, LoadPermit, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
@@ -273,10 +273,10 @@ impl Asking {
             statements::ping(conn)?;
             caches::empty(conn, Level::Mute, StatementCache::Suspended)
         });
-        match emptied {
-            Ok(()) => {}
-            Err(unfit) if Unfit::of(&unfit).is_some() => return Err(unfit),
-            Err(_) => return Err(error),
+        if let Err(refused) = emptied {
+            // That the server does not fit, or that the role may not ask for that, is the better reason.
+            let accepts_all = notes::lasting(conn).wanted == TargetSessionAttrs::Any;
+            return Err(if accepts_all { error } else { refused });
         }
         log::note(format_args!(
             "a probe failed on a living connection, whose caches were emptied: {}",
