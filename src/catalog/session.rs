@@ -210,8 +210,8 @@ mod tests {
         };
         assert_eq!(
             unfit(TargetSessionAttrs::ReadWrite, true, false),
-            "no connection to a server that is read-write (asked for by target_session_attrs): the server that answered \
-             is in recovery (a standby), PostgreSQL 12.22"
+            "no connection to a server that is read-write (asked for by target_session_attrs): the server that \
+             answered is in recovery (a standby), PostgreSQL 12.22"
         );
         let read_only = unfit(TargetSessionAttrs::ReadWrite, false, true);
         assert!(read_only.contains("default_transaction_read_only = on"), "{read_only}");

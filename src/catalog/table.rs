@@ -207,8 +207,8 @@ impl OidTable {
         *state = Snapshots { last_id, ..Snapshots::default() };
     }
 
-    /// When those servers were started that are known, but for this one. None if it is not known by its start: others of
-    /// this process may know the same server by its start.
+    /// When those servers were started that are known, but for this one. None if it is not known by its start: other
+    /// connections of this process may know the same server by its start.
     pub(crate) fn other_starts(&self, identity: &Identity) -> BTreeSet<PgStart> {
         let IdentifiedBy::Start { at: own, .. } = identity.by else {
             return BTreeSet::new();

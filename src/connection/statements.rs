@@ -21,8 +21,8 @@ pub(crate) fn check(conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult
     Check::of(snapshot, wanted).execute(conn).map(Check::decode)
 }
 
-/// Does the snapshot hold, does the server fit, and are there no other types? One round trip. With a `mark`, also: are prepared statements
-/// out of date?
+/// Does the snapshot hold, does the server fit, and are there no other types? One round trip. With a `mark`, also: are
+/// prepared statements out of date?
 pub(crate) fn check_and_look(
     conn: &mut PgConnection,
     snapshot: &Snapshot,

@@ -131,7 +131,8 @@ where
         self
     }
 
-    /// Accepts only servers whose sessions are of that kind, in [libpq's sense](TargetSessionAttrs). The default is any.
+    /// Accepts only servers whose sessions are of that kind, in [libpq's sense](TargetSessionAttrs). By default, any
+    /// server.
     ///
     /// Without it, a pool whose primary was demoted, and whose connections were not cut, goes on handing them out, and
     /// every write on them fails. With it, a connection to a server that does not fit is not handed out, and replaced:
@@ -145,19 +146,19 @@ where
     ///
     /// The check asks whether the server is in recovery, and for the session's `default_transaction_read_only`. So a
     /// transaction that is `READ ONLY` because you asked for it is no reason to refuse. A role needs no permission for
-    /// it; if it was taken away (`REVOKE EXECUTE ON FUNCTION pg_is_in_recovery()`), no connection is handed out. It takes
-    /// the server 0.2 µs.
+    /// it; if the right of all roles was revoked (`REVOKE EXECUTE ON FUNCTION pg_is_in_recovery()`), no connection is
+    /// handed out. It takes the server 0.2 µs.
     ///
     /// # Errors
     ///
     /// If no server fits, a checkout (and [`Pool::builder`](diesel::r2d2::Pool::builder)'s `build`) waits up to
-    /// `connection_timeout`, and its error says what was asked for and what the server is. Meanwhile r2d2 connects again
-    /// and again, in growing intervals from 0.2 s to half of `connection_timeout`.
+    /// `connection_timeout`, and its error says what was asked for and what the server is. Meanwhile r2d2 connects
+    /// again and again, in growing intervals from 0.2 s to half of `connection_timeout`.
     ///
     /// # What it does not protect from
     ///
-    /// A change after the check, as for all [plain statements](Verify::EveryCheckout). `DIESEL_POSTGRES_HOT_UPGRADE=off`
-    /// and [`enabled(false)`](HotUpgradeManager::enabled) turn this off too.
+    /// A change after the check, as for all [plain statements](Verify::EveryCheckout).
+    /// `DIESEL_POSTGRES_HOT_UPGRADE=off` and [`enabled(false)`](HotUpgradeManager::enabled) turn this off too.
     ///
     /// ```
     /// use diesel_postgres_hot_upgrade::{HotUpgradeManager, TargetSessionAttrs};

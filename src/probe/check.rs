@@ -128,7 +128,7 @@ fn timestamptz(start: PgStart) -> String {
 /// Does the snapshot hold, and does the server fit what is wanted?
 pub(crate) struct Check<'a> {
     condition: [&'a str; 2],
-    and_fits: &'static str,
+    and_fits: &'static [&'static str],
 }
 
 impl<'a> Check<'a> {
@@ -157,7 +157,7 @@ impl QueryId for Check<'_> {
 impl QueryFragment<Pg> for Check<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("/* diesel-postgres-hot-upgrade: check */ SELECT 1 WHERE ");
-        self.condition.into_iter().chain([self.and_fits]).for_each(|sql| out.push_sql(sql));
+        self.condition.into_iter().chain(self.and_fits.iter().copied()).for_each(|sql| out.push_sql(sql));
         Ok(())
     }
 }
@@ -179,7 +179,7 @@ impl CheckAndLook {
         in_transaction: bool,
         mark: Option<Mark>,
     ) -> Self {
-        let (holds, fits) = (condition(snapshot).concat(), and_fits(wanted));
+        let (holds, fits) = (condition(snapshot).concat(), and_fits(wanted).concat());
         let condition = format!("{holds}{fits} AND {}", nothing_is_new(snapshot));
         CheckAndLook { condition, in_transaction, mark }
     }

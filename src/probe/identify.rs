@@ -49,7 +49,8 @@ pub(crate) fn identity_fields(level: Level) -> String {
     format!(
         "ARRAY[{system_identifier}, {started}, {in_recovery}, {CATALOG_FILE}, {VERSION}, \
          pg_catalog.current_database()::pg_catalog.text, \
-         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}, {ROLE}, {DEFAULT_READ_ONLY}]::pg_catalog.text[]{schemas}"
+         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}, {ROLE}, \
+         {DEFAULT_READ_ONLY}]::pg_catalog.text[]{schemas}"
     )
 }
 

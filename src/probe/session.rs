@@ -1,5 +1,5 @@
-//! Does the server fit `target_session_attrs`? Asked of the session's own default, so that the answer does not depend on
-//! the transaction in which it is asked: one that is `READ ONLY` by the caller's wish says nothing of the server.
+//! Does the server fit `target_session_attrs`? Asked of the session's own default, so that the answer does not depend
+//! on the transaction in which it is asked: one that is `READ ONLY` by the caller's wish says nothing of the server.
 
 use diesel::QueryResult;
 use diesel::result::Error;
@@ -7,20 +7,17 @@ use diesel::result::Error;
 use crate::catalog::session::{Session, TargetSessionAttrs, Unfit};
 use crate::probe::sql::{DEFAULT_READ_ONLY, IN_RECOVERY, VERSION};
 
+const IS_OFF: &str = " OPERATOR(pg_catalog.=) 'off'::pg_catalog.text";
+const IS_ON: &str = " OPERATOR(pg_catalog.=) 'on'::pg_catalog.text";
+
 /// SQL that goes on a condition: it is true if the server fits.
-pub(crate) fn and_fits(wanted: TargetSessionAttrs) -> &'static str {
+pub(crate) fn and_fits(wanted: TargetSessionAttrs) -> &'static [&'static str] {
     match wanted {
-        TargetSessionAttrs::Any => "",
-        TargetSessionAttrs::ReadWrite => {
-            " AND NOT pg_catalog.pg_is_in_recovery() AND pg_catalog.current_setting('default_transaction_read_only') \
-             OPERATOR(pg_catalog.=) 'off'::pg_catalog.text"
-        }
-        TargetSessionAttrs::ReadOnly => {
-            " AND (pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('default_transaction_read_only') \
-             OPERATOR(pg_catalog.=) 'on'::pg_catalog.text)"
-        }
-        TargetSessionAttrs::Primary => " AND NOT pg_catalog.pg_is_in_recovery()",
-        TargetSessionAttrs::Standby => " AND pg_catalog.pg_is_in_recovery()",
+        TargetSessionAttrs::Any => &[],
+        TargetSessionAttrs::ReadWrite => &[" AND NOT ", IN_RECOVERY, " AND ", DEFAULT_READ_ONLY, IS_OFF],
+        TargetSessionAttrs::ReadOnly => &[" AND (", IN_RECOVERY, " OR ", DEFAULT_READ_ONLY, IS_ON, ")"],
+        TargetSessionAttrs::Primary => &[" AND NOT ", IN_RECOVERY],
+        TargetSessionAttrs::Standby => &[" AND ", IN_RECOVERY],
     }
 }
 
@@ -32,7 +29,7 @@ pub(crate) fn fails_if_unfit(wanted: TargetSessionAttrs) -> String {
     if wanted == TargetSessionAttrs::Any {
         return String::new();
     }
-    let fits = and_fits(wanted);
+    let fits = and_fits(wanted).concat();
     format!(
         "WHEN NOT (true{fits}) THEN pg_catalog.current_setting(pg_catalog.concat('{UNFIT}', {IN_RECOVERY}, \
          ', read-only: ', {DEFAULT_READ_ONLY}, ', version: ', {VERSION})) "
