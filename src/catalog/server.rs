@@ -116,6 +116,8 @@ impl Server {
         let quotes_all_identifiers = next()? == "on";
         let setting = next()?;
         let role = Some(next()?).filter(|_| setting.contains("$user"));
+        // What the session is good for is no attribute of the server.
+        let _default_read_only = next()?;
         let schemas = fields.filter(|schema| !schema.starts_with("pg_temp_")).collect();
         let path = SearchPath { schemas, quotes_all_identifiers, setting, role };
         Ok(Server { system_identifier, started, in_recovery, catalog_file, version, database, path })
@@ -209,8 +211,8 @@ pub(crate) mod tests {
     pub(crate) fn server_in(system_identifier: i64, started: i64, version: i32, schemas: &[&str]) -> Server {
         let fields =
             [system_identifier.to_string(), started.to_string(), "false".into(), "base/16392/1247".into()];
-        let rest =
-            [&version.to_string(), "app", "off", &schemas.join(", "), "me", "pg_catalog"].map(str::to_owned);
+        let rest = [&version.to_string(), "app", "off", &schemas.join(", "), "me", "off", "pg_catalog"]
+            .map(str::to_owned);
         let schemas = schemas.iter().map(|schema| (*schema).to_owned());
         Server::from_fields(fields.into_iter().chain(rest).chain(schemas).collect()).expect("all fields")
     }

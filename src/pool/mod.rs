@@ -2,5 +2,6 @@
 
 pub(crate) mod customizer;
 pub(crate) mod manager;
+pub(crate) mod pace;
 pub(crate) mod panics;
 pub(crate) mod verify;

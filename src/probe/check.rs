@@ -10,8 +10,10 @@ use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool};
 
 use crate::catalog::server::{IdentifiedBy, PgStart, SearchPath};
+use crate::catalog::session::TargetSessionAttrs;
 use crate::catalog::snapshot::{Question, Snapshot};
 use crate::catalog::tracked::tracked;
+use crate::probe::session::{and_fits, fails_if_unfit};
 use crate::probe::sql::{
     CATALOG_FILE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
     VANISHED_STATEMENTS, VERSION, WATCHED, array, catalog_changes_since, constant, only_tracked, sees_the_present,
@@ -88,15 +90,21 @@ pub(crate) struct Mark {
 }
 
 /// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show. It fails if
-/// the snapshot does not hold, or, if `looks`, if types are new.
-pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool) -> String {
+/// the server does not fit what is `wanted`, if the snapshot does not hold, or, if `looks`, if types are new.
+pub(crate) fn begin_and_check_text(
+    begin: &str,
+    snapshot: &Snapshot,
+    wanted: TargetSessionAttrs,
+    looks: bool,
+) -> String {
     let condition = condition(snapshot).concat();
     let new_types = if looks { format!(" AND {}", nothing_is_new(snapshot)) } else { String::new() };
     // A cast that fails would be simpler than a setting that does not exist, but any role may have defined another
     // cast.
     format!(
-        "{begin}; SELECT CASE WHEN {condition}{new_types} THEN '' \
-         ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END"
+        "{begin}; SELECT CASE {}WHEN {condition}{new_types} THEN '' \
+         ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END",
+        fails_if_unfit(wanted)
     )
 }
 
@@ -117,14 +125,15 @@ fn timestamptz(start: PgStart) -> String {
     format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
 }
 
-/// Does the snapshot hold?
+/// Does the snapshot hold, and does the server fit what is wanted?
 pub(crate) struct Check<'a> {
     condition: [&'a str; 2],
+    and_fits: &'static [&'static str],
 }
 
 impl<'a> Check<'a> {
-    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        Check { condition: condition(snapshot) }
+    pub(crate) fn of(snapshot: &'a Snapshot, wanted: TargetSessionAttrs) -> Self {
+        Check { condition: condition(snapshot), and_fits: and_fits(wanted) }
     }
 
     /// From the number of rows.
@@ -148,12 +157,13 @@ impl QueryId for Check<'_> {
 impl QueryFragment<Pg> for Check<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("/* diesel-postgres-hot-upgrade: check */ SELECT 1 WHERE ");
-        self.condition.into_iter().for_each(|sql| out.push_sql(sql));
+        self.condition.into_iter().chain(self.and_fits.iter().copied()).for_each(|sql| out.push_sql(sql));
         Ok(())
     }
 }
 
-/// Does the snapshot hold, and are there no other types? With a `mark`, also: are prepared statements out of date?
+/// Does the snapshot hold, does the server fit, and are there no other types? With a `mark`, also: are prepared
+/// statements out of date?
 pub(crate) struct CheckAndLook {
     condition: String,
     in_transaction: bool,
@@ -163,8 +173,14 @@ pub(crate) struct CheckAndLook {
 pub(crate) type Row = (bool, (i64, i64), i64);
 
 impl CheckAndLook {
-    pub(crate) fn of(snapshot: &Snapshot, in_transaction: bool, mark: Option<Mark>) -> Self {
-        let condition = format!("{} AND {}", condition(snapshot).concat(), nothing_is_new(snapshot));
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        wanted: TargetSessionAttrs,
+        in_transaction: bool,
+        mark: Option<Mark>,
+    ) -> Self {
+        let (holds, fits) = (condition(snapshot).concat(), and_fits(wanted).concat());
+        let condition = format!("{holds}{fits} AND {}", nothing_is_new(snapshot));
         CheckAndLook { condition, in_transaction, mark }
     }
 

@@ -11,8 +11,8 @@ use crate::catalog::server::Server;
 use crate::catalog::snapshot::{Question, Shown};
 use crate::probe::check::Mark;
 use crate::probe::sql::{
-    CATALOG_FILE, FOUND, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT, OLDEST_OPEN, ROLE, SEARCH_PATH,
-    SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
+    CATALOG_FILE, DEFAULT_READ_ONLY, FOUND, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT, OLDEST_OPEN, ROLE,
+    SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
 };
 
 /// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
@@ -49,7 +49,8 @@ pub(crate) fn identity_fields(level: Level) -> String {
     format!(
         "ARRAY[{system_identifier}, {started}, {in_recovery}, {CATALOG_FILE}, {VERSION}, \
          pg_catalog.current_database()::pg_catalog.text, \
-         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}, {ROLE}]::pg_catalog.text[]{schemas}"
+         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}, {ROLE}, \
+         {DEFAULT_READ_ONLY}]::pg_catalog.text[]{schemas}"
     )
 }
 

@@ -4,4 +4,5 @@
 pub(crate) mod check;
 pub(crate) mod identify;
 pub(crate) mod load;
+pub(crate) mod session;
 pub(crate) mod sql;

@@ -20,6 +20,9 @@ pub(crate) const SEARCH_PATH: &str = "pg_catalog.current_setting('search_path')"
 /// Whose schema `"$user"` in a search path is.
 pub(crate) const ROLE: &str = "pg_catalog.\"current_user\"()::pg_catalog.text";
 
+/// Can sessions write, unless a transaction says otherwise?
+pub(crate) const DEFAULT_READ_ONLY: &str = "pg_catalog.current_setting('default_transaction_read_only')";
+
 pub(crate) const VERSION: &str = "pg_catalog.current_setting('server_version_num')";
 
 /// Before and after an array of OIDs: what the server shows of them. A type's name as `regtype` shows it changes with a

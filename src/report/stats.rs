@@ -13,6 +13,7 @@ pub(crate) static COUNTERS: Counters = Counters {
     reruns_for_types: Counter(AtomicU64::new(0)),
     reruns_for_catalog: Counter(AtomicU64::new(0)),
     failures_left: Counter(AtomicU64::new(0)),
+    unfit: Counter(AtomicU64::new(0)),
 };
 
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Counters {
     pub(crate) reruns_for_types: Counter,
     pub(crate) reruns_for_catalog: Counter,
     pub(crate) failures_left: Counter,
+    pub(crate) unfit: Counter,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,7 @@ pub struct Stats {
     reruns_for_types: u64,
     reruns_for_catalog: u64,
     failures_left: u64,
+    unfit_connections: u64,
     freshness_bound: Duration,
 }
 
@@ -100,6 +103,14 @@ impl Stats {
         self.failures_left
     }
 
+    /// Connections that were refused because their server does not fit
+    /// [`target_session_attrs`](crate::HotUpgradeManager::target_session_attrs): when they were new, at a checkout, or
+    /// at the beginning of a verified transaction.
+    #[must_use]
+    pub fn unfit_connections(&self) -> u64 {
+        self.unfit_connections
+    }
+
     /// How long a new type may go unnoticed at most, of all databases that this process knows: one second. If a look
     /// for new types takes longer than 10 ms, 100 times that; while a look waits for a lock on `pg_type`, up to 10
     /// seconds more. A type that is created, used, moved, and used again within that time can be wrong.
@@ -134,6 +145,7 @@ pub fn stats() -> Stats {
         reruns_for_types: COUNTERS.reruns_for_types.get(),
         reruns_for_catalog: COUNTERS.reruns_for_catalog.get(),
         failures_left: COUNTERS.failures_left.get(),
+        unfit_connections: COUNTERS.unfit.get(),
         freshness_bound: OID_TABLE.freshness_bound(),
     }
 }

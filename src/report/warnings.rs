@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use diesel::result::Error;
 
+use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::tracked::tracked;
-use crate::report::log::{printable, warn};
+use crate::report::log::{note, printable, warn};
 
 /// More watched types make a check noticeably slower than a ping.
 const MANY_TYPES: usize = 1_000;
@@ -43,6 +44,25 @@ pub(crate) fn that_replicas_take_turns() {
              connection: if they are a primary and its standbys, HotUpgradeManager::interchangeable_replicas(true) \
              saves that; its documentation says what it gives up"
         ));
+    }
+}
+
+/// Once for each value of `target_session_attrs`.
+pub(crate) fn that_a_server_does_not_fit(unfit: Unfit) {
+    static READ_WRITE: AtomicBool = AtomicBool::new(false);
+    static READ_ONLY: AtomicBool = AtomicBool::new(false);
+    static PRIMARY: AtomicBool = AtomicBool::new(false);
+    static STANDBY: AtomicBool = AtomicBool::new(false);
+    let warned = match unfit.wanted {
+        TargetSessionAttrs::Any | TargetSessionAttrs::ReadWrite => &READ_WRITE,
+        TargetSessionAttrs::ReadOnly => &READ_ONLY,
+        TargetSessionAttrs::Primary => &PRIMARY,
+        TargetSessionAttrs::Standby => &STANDBY,
+    };
+    if is_first(warned) {
+        warn(format_args!("{unfit}; the connection is replaced, and further ones are logged at debug"));
+    } else {
+        note(format_args!("{unfit}"));
     }
 }
 
