@@ -15,7 +15,7 @@ use crate::catalog::snapshot::{Question, Snapshot};
 use crate::catalog::tracked::tracked;
 use crate::probe::session::{and_fits, fails_if_unfit};
 use crate::probe::sql::{
-    CATALOG_FILE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
+    CATALOG_FILE, DATABASE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
     VANISHED_STATEMENTS, VERSION, WATCHED, array, catalog_changes_since, constant, only_tracked, sees_the_present,
 };
 
@@ -46,6 +46,7 @@ fn server_and_types(snapshot: &Snapshot) -> String {
         }
         IdentifiedBy::TypesAlone => format!("{VERSION}{EQUALS}'{version}'::pg_catalog.text"),
     };
+    let catalog = if content.identity.by == IdentifiedBy::TypesAlone { DATABASE } else { CATALOG_FILE };
     let Question { oids, names } = &content.question;
     let oids: Vec<_> = oids.iter().map(u32::to_string).collect();
     let are_equal = |[before, after]: [&str; 2], asked: &str, answer: &str| {
@@ -54,7 +55,7 @@ fn server_and_types(snapshot: &Snapshot) -> String {
     let shown = are_equal(SHOWN, &format!("'{{{}}}'", oids.join(",")), &content.shown.names);
     let found =
         if names.is_empty() { String::new() } else { are_equal(FOUND, &array(names), &content.shown.oids) };
-    format!("{server} AND {CATALOG_FILE}{EQUALS}{}{shown}{found}", constant(&content.identity.catalog_file))
+    format!("{server} AND {catalog}{EQUALS}{}{shown}{found}", constant(&content.identity.catalog))
 }
 
 /// SQL that is true as long as the database has no other types than the snapshot says.

@@ -31,7 +31,7 @@ pub(crate) fn that_identity_is_refused() {
             "this role may not ask the server who it is, so servers are told apart by their types alone, and the \
              statement cache of its connections stays off; to change that, GRANT EXECUTE ON FUNCTION \
              pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery(), pg_catalog.pg_control_system(), \
-             pg_catalog.current_schemas(boolean) to it"
+             pg_catalog.pg_relation_filepath(pg_catalog.regclass), pg_catalog.current_schemas(boolean) to it"
         ));
     }
 }
