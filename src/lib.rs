@@ -14,13 +14,14 @@ mod synchronize;
 mod transaction;
 
 pub use catalog::server::Server;
+pub use catalog::session::{ParseTargetSessionAttrsError, TargetSessionAttrs};
 pub use catalog::track::track;
 pub use pool::customizer::HotUpgradeCustomizer;
 pub use pool::manager::HotUpgradeManager;
 pub use pool::transaction::HotUpgradePool;
 pub use pool::transaction::builder::HotPoolTransactionBuilder;
 pub use pool::transaction::error::{CutCause, HotTransactionError};
-pub use pool::verify::Verify;
+pub use pool::verify::{Verify, verify_at_next_checkout};
 pub use report::change::{Change, MovedType, TypeName};
 pub use report::observers::on_change;
 pub use report::stats::{Stats, stats};

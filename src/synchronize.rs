@@ -14,9 +14,11 @@ use diesel::result::Error;
 
 use crate::catalog::clock;
 use crate::catalog::server::IdentifiedBy;
+use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::catalog::table::{Current, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
+use crate::connection::generation::Generation;
 use crate::connection::transaction_state::{depth, guarded, is_in_transaction, is_marked, refresh};
 use crate::connection::{notes, statements};
 use crate::environment;
@@ -69,6 +71,9 @@ pub enum Outcome {
 ///
 /// - The error of the server or the network, if the connection can't be used. Drop it, as a pool does. A transaction
 ///   that is open stays usable.
+/// - A [`QueryBuilderError`](Error::QueryBuilderError) that names `target_session_attrs`, if the connection is of a
+///   pool that [accepts not every server](crate::HotUpgradeManager::target_session_attrs), and one that does not fit
+///   answers. The pool drops the connection when it is given back.
 /// - A [`QueryBuilderError`](Error::QueryBuilderError) that names
 ///   [`before_probe`](crate::HotTransactionBuilder::before_probe), if the search path is another one inside a
 ///   transaction or savepoint that this crate did not begin: Diesel does not say when it ends, so types of that path
@@ -119,19 +124,32 @@ pub(crate) fn synchronize_from(conn: &mut PgConnection, start: Start) -> QueryRe
     if !environment::is_on() {
         return Ok(Outcome::Unchanged);
     }
+    let generation = Generation::current();
     let outcome = agree(conn, start);
     match &outcome {
-        Ok(_) if !is_in_transaction(conn) && notes::snapshot(conn).is_some() => notes::set_verified(conn),
+        Ok(_) if !is_in_transaction(conn) && notes::snapshot(conn).is_some() => {
+            notes::set_verified(conn, generation);
+        }
         Ok(Outcome::Unchanged) => {}
         // Inside a transaction, the caches may be correct for it alone.
         Ok(_) => notes::forget_verified(conn),
-        Err(_) => {
+        Err(error) => {
             notes::forget_verified(conn);
+            mark_if_unfit(conn, error);
             // A pool, and whoever goes on, should know if the connection is lost.
             refresh(conn);
         }
     }
     outcome
+}
+
+/// Marks the connection if that error says that its server does not fit `target_session_attrs`: its pool drops it.
+pub(crate) fn mark_if_unfit(conn: &mut PgConnection, error: &Error) {
+    if let Some(unfit) = Unfit::of(error).filter(|_| !notes::is_unfit(conn)) {
+        notes::set_unfit(conn, true);
+        COUNTERS.unfit.increment();
+        warnings::that_a_server_does_not_fit(unfit);
+    }
 }
 
 /// The snapshot that the connection was filled from. What a transaction saw of itself says nothing once it has ended.
@@ -157,7 +175,8 @@ pub(crate) fn moved_to_latest(conn: &mut PgConnection) -> Option<Arc<Snapshot>> 
 fn agree(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
     COUNTERS.probes.increment();
     if notes::is_refused(conn) {
-        guarded(conn, statements::ping)?;
+        let accepts_all = notes::lasting(conn).wanted == TargetSessionAttrs::Any;
+        guarded(conn, if accepts_all { statements::ping } else { statements::require_fit })?;
         caches::forget_all(conn);
         return Ok(Outcome::Primed);
     }
@@ -180,6 +199,8 @@ fn agree(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
     });
     match agreed {
         Ok(outcome) => outcome,
+        // An answer that is no change of types.
+        Err(error) if Unfit::of(&error).is_some() => Err(error),
         Err(error) => {
             let found = asking.recover(conn, error)?;
             settle(conn, asking, before.as_ref(), found, start)

@@ -5,6 +5,7 @@
 mod permissions;
 mod pool;
 mod same_server;
+mod session_attrs;
 mod support;
 mod switch;
 mod transactions;

@@ -33,16 +33,21 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Piece>, AnyError> {
     let statements = [
         ("`SELECT 1`, the ping", "SELECT 1".to_owned()),
         (
-            "when the server started",
-            "SELECT 1 WHERE pg_postmaster_start_time() <> ALL (ARRAY[to_timestamp(0)])".into(),
+            "when the server started, and whether it is in recovery",
+            "SELECT 1 WHERE pg_postmaster_start_time() <> to_timestamp(0) AND NOT pg_is_in_recovery()".into(),
+        ),
+        ("the file of `pg_type`", "SELECT 1 WHERE pg_relation_filepath(1247) <> ''".into()),
+        ("the search path", "SELECT 1 WHERE current_setting('search_path') <> ''".into()),
+        (
+            "what the server calls 20 types",
+            format!("SELECT 1 WHERE array_to_string('{{{names}}}'::regtype[], ',') <> ''"),
         ),
         (
-            "what it calls 20 types",
-            format!("SELECT 1 WHERE concat(current_database(), '{{{names}}}'::regtype[]) <> ''"),
-        ),
-        (
-            "whether there is a newer one",
-            "SELECT 1 WHERE (SELECT oid FROM pg_type WHERE oid > 4294967000 ORDER BY oid LIMIT 1) IS NULL".into(),
+            "what the 20 names with their schema find, if the path has several schemas",
+            format!(
+                "SELECT 1 WHERE array_to_string(ARRAY(SELECT to_regtype('public.' || named)::oid \
+                 FROM unnest('{{{names}}}'::text[]) named), ',') <> ''"
+            ),
         ),
     ];
 

@@ -65,9 +65,9 @@ const ONE_CORE: &str = "Without a pooler, the application and the two server pro
 
 const PROFILE: &str = "Processor time is that of the server's process and of the application's thread, without a \
      pooler, in batches. A checkout costs what it does beyond a ping because the server prints the names of the \
-     types, and looks for newer ones unless all are named to `track`. Where processors that client, pooler and \
-     server share do nothing but checkouts, their number falls by as much. Without Diesel's statement cache the \
-     server also plans all that each time.";
+     types, and finds out for each whether the bare name finds it. Where processors that client, pooler and server \
+     share do nothing but checkouts, their number falls by as much. Without Diesel's statement cache the server \
+     also plans all that each time.";
 
 fn recovery(counts: &Counts) -> String {
     format!(

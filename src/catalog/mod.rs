@@ -4,6 +4,7 @@ pub(crate) mod alternation;
 pub(crate) mod clock;
 pub(crate) mod database;
 pub(crate) mod server;
+pub(crate) mod session;
 pub(crate) mod snapshot;
 pub(crate) mod table;
 pub(crate) mod track;

@@ -16,7 +16,7 @@ pub struct Server {
     system_identifier: Option<i64>,
     pub(crate) started: Option<PgStart>,
     in_recovery: bool,
-    catalog_file: String,
+    catalog: String,
     version: i32,
     database: String,
     path: SearchPath,
@@ -64,8 +64,9 @@ impl SearchPath {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     pub(crate) by: IdentifiedBy,
-    /// The path of `pg_type`'s file in the data folder, such as `base/16392/1247`. It holds the database's OID.
-    pub(crate) catalog_file: String,
+    /// The path of `pg_type`'s file in the data folder, such as `base/16392/1247`, in which the database's OID is. By
+    /// types alone, the database's name.
+    pub(crate) catalog: String,
     version: Version,
 }
 
@@ -110,15 +111,17 @@ impl Server {
         let system_identifier = parse(&next()?)?;
         let started = parse(&next()?)?;
         let in_recovery = next()? == "true";
-        let catalog_file = next()?;
+        let catalog = next()?;
         let version = parse(&next()?)?.ok_or_else(|| incomprehensible("no version"))?;
         let database = next()?;
         let quotes_all_identifiers = next()? == "on";
         let setting = next()?;
         let role = Some(next()?).filter(|_| setting.contains("$user"));
+        // What the session is good for is no attribute of the server.
+        let _default_read_only = next()?;
         let schemas = fields.filter(|schema| !schema.starts_with("pg_temp_")).collect();
         let path = SearchPath { schemas, quotes_all_identifiers, setting, role };
-        Ok(Server { system_identifier, started, in_recovery, catalog_file, version, database, path })
+        Ok(Server { system_identifier, started, in_recovery, catalog, version, database, path })
     }
 
     pub(crate) fn place(&self, replicas: Replicas) -> Place {
@@ -133,7 +136,7 @@ impl Server {
             IdentifiedBy::SystemIdentifier(_) => Version::Major(self.version / 10_000),
             _ => Version::Exact(self.version),
         };
-        let identity = Identity { by, catalog_file: self.catalog_file.clone(), version };
+        let identity = Identity { by, catalog: self.catalog.clone(), version };
         Place { identity, path: self.path.clone() }
     }
 
@@ -209,8 +212,8 @@ pub(crate) mod tests {
     pub(crate) fn server_in(system_identifier: i64, started: i64, version: i32, schemas: &[&str]) -> Server {
         let fields =
             [system_identifier.to_string(), started.to_string(), "false".into(), "base/16392/1247".into()];
-        let rest =
-            [&version.to_string(), "app", "off", &schemas.join(", "), "me", "pg_catalog"].map(str::to_owned);
+        let rest = [&version.to_string(), "app", "off", &schemas.join(", "), "me", "off", "pg_catalog"]
+            .map(str::to_owned);
         let schemas = schemas.iter().map(|schema| (*schema).to_owned());
         Server::from_fields(fields.into_iter().chain(rest).chain(schemas).collect()).expect("all fields")
     }

@@ -207,19 +207,19 @@ impl OidTable {
         *state = Snapshots { last_id, ..Snapshots::default() };
     }
 
-    /// When those servers were started that are known, but for this one.
+    /// When those servers were started that are known, but for this one. None if it is not known by its start: other
+    /// connections of this process may know the same server by its start.
     pub(crate) fn other_starts(&self, identity: &Identity) -> BTreeSet<PgStart> {
+        let IdentifiedBy::Start { at: own, .. } = identity.by else {
+            return BTreeSet::new();
+        };
         let state = self.read();
         let others = state.databases.keys().filter(|known| *known != identity);
         let starts = others.filter_map(|known| match known.by {
             IdentifiedBy::Start { at, .. } => Some(at),
             _ => None,
         });
-        let own = match identity.by {
-            IdentifiedBy::Start { at, .. } => Some(at),
-            _ => None,
-        };
-        starts.filter(|start| Some(*start) != own).take(MAX_OTHER_STARTS).collect()
+        starts.filter(|start| *start != own).take(MAX_OTHER_STARTS).collect()
     }
 
     /// The longest that a new type may go unnoticed, of all databases that are known.

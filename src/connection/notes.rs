@@ -10,7 +10,9 @@ use lazy_static::lazy_static;
 
 use crate::catalog::clock;
 use crate::catalog::server::Replicas;
+use crate::catalog::session::TargetSessionAttrs;
 use crate::catalog::snapshot::SnapshotId;
+use crate::connection::generation::Generation;
 use crate::probe::check::Mark;
 
 /// A name that no type can have: PostgreSQL allows no NUL byte in a name.
@@ -81,6 +83,8 @@ pub(crate) struct Lasting {
     /// How often the caches were emptied because they could be wrong. `None` on a connection seen for the first time.
     pub(crate) resets: Option<u32>,
     pub(crate) replicas: Replicas,
+    /// Which servers the pool accepts.
+    pub(crate) wanted: TargetSessionAttrs,
     /// The user's setting, while the statement cache is off.
     pub(crate) suspended_cache: Option<CacheSize>,
     /// How many transactions and savepoints are open in the innermost one that this crate began.
@@ -92,7 +96,9 @@ const WAS_SEEN: u64 = 1 << 32;
 const INTERCHANGEABLE: u64 = 1 << 33;
 const SUSPENDED: u64 = 1 << 34;
 const SUSPENDED_UNBOUNDED: u64 = 1 << 35;
-const DEPTH_SHIFT: u32 = 36;
+const WANTED_SHIFT: u32 = 36;
+const WANTED_MASK: u64 = 0b111;
+const DEPTH_SHIFT: u32 = 39;
 
 pub(crate) fn lasting(conn: &mut PgConnection) -> Lasting {
     let bits = read(conn, "lasting").unwrap_or_default();
@@ -100,6 +106,7 @@ pub(crate) fn lasting(conn: &mut PgConnection) -> Lasting {
     Lasting {
         resets: (bits & WAS_SEEN != 0).then_some((bits & RESETS) as u32),
         replicas: if bits & INTERCHANGEABLE != 0 { Replicas::Interchangeable } else { Replicas::Distinct },
+        wanted: TargetSessionAttrs::from_bits(bits >> WANTED_SHIFT & WANTED_MASK),
         suspended_cache: (bits & SUSPENDED != 0).then_some(suspended),
         own_depth: (bits >> DEPTH_SHIFT) as u32,
     }
@@ -111,6 +118,7 @@ fn set_lasting(conn: &mut PgConnection, lasting: Lasting) {
         | flag(lasting.replicas == Replicas::Interchangeable, INTERCHANGEABLE)
         | flag(lasting.suspended_cache.is_some(), SUSPENDED)
         | flag(lasting.suspended_cache == Some(CacheSize::Unbounded), SUSPENDED_UNBOUNDED)
+        | lasting.wanted.to_bits() << WANTED_SHIFT
         | u64::from(lasting.own_depth) << DEPTH_SHIFT;
     write(conn, "lasting", bits);
 }
@@ -138,8 +146,18 @@ pub(crate) fn clear_refused(conn: &mut PgConnection) {
 
 /// Takes over what has to stay when the OID cache is emptied.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
-    const LASTING: [&str; 8] =
-        ["lasting", "refused", "mark", "changes at mark", "suspected", "manager", "was writable", "may not lock"];
+    const LASTING: [&str; 10] = [
+        "lasting",
+        "refused",
+        "mark",
+        "changes at mark",
+        "suspected",
+        "connected",
+        "unfit",
+        "manager",
+        "was writable",
+        "may not lock",
+    ];
     let kept = LASTING.map(|name| (name, read(conn, name)));
     empty(conn);
     for (name, value) in kept {
@@ -183,12 +201,36 @@ pub(crate) fn set_may_not_lock(conn: &mut PgConnection) {
 
 /// How long ago the connection was last checked, and answered. `None` if it has to be checked again.
 pub(crate) fn since_verified(conn: &mut PgConnection) -> Option<Duration> {
-    since(conn, "verified")
+    let elapsed = since(conn, "verified")?;
+    let generation = read(conn, "generation").map(Generation);
+    (generation == Some(Generation::current())).then_some(elapsed)
 }
 
-/// Notes that the connection was checked just now, and answered.
-pub(crate) fn set_verified(conn: &mut PgConnection) {
+/// Notes that the connection was checked just now, and answered. `generation` is of before the check was sent.
+pub(crate) fn set_verified(conn: &mut PgConnection, generation: Generation) {
     set_since(conn, "verified");
+    write(conn, "generation", generation.0);
+}
+
+/// Did a server answer that does not fit `target_session_attrs`, and has no verified transaction begun since? The pool
+/// drops the connection when it is given back.
+pub(crate) fn is_unfit(conn: &mut PgConnection) -> bool {
+    read(conn, "unfit").is_some_and(|unfit| unfit != 0)
+}
+
+pub(crate) fn set_unfit(conn: &mut PgConnection, is_unfit: bool) {
+    if is_unfit || read(conn, "unfit").is_some() {
+        write(conn, "unfit", u64::from(is_unfit));
+    }
+}
+
+/// How long ago the pool connected.
+pub(crate) fn since_connected(conn: &mut PgConnection) -> Option<Duration> {
+    since(conn, "connected")
+}
+
+pub(crate) fn set_connected(conn: &mut PgConnection) {
+    set_since(conn, "connected");
 }
 
 /// The next checkout asks again.

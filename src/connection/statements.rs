@@ -2,42 +2,71 @@
 
 use std::collections::BTreeSet;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::result::Error;
 
 use crate::catalog::server::PgStart;
+use crate::catalog::session::TargetSessionAttrs;
 use crate::catalog::snapshot::{Loaded, Question, Snapshot};
 use crate::connection::notes;
 use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
-use crate::probe::load::Load;
+use crate::probe::load::{self, Load};
 use crate::probe::lost_attempt::{By, EndLostAttempt, Key, MayLock};
+use crate::probe::session;
 use crate::probe::writes::TakesWrites;
 
-/// Does the snapshot hold? One round trip.
+/// Does the snapshot hold, and does the server fit? One round trip.
 pub(crate) fn check(conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult<bool> {
-    Check::of(snapshot).execute(conn).map(Check::decode)
+    let wanted = notes::lasting(conn).wanted;
+    Check::of(snapshot, wanted).execute(conn).map(Check::decode)
 }
 
-/// Does the snapshot hold, and are there no other types? One round trip. With a `mark`, also: are prepared statements
-/// out of date?
+/// Does the snapshot hold, does the server fit, and are there no other types? One round trip. With a `mark`, also: are
+/// prepared statements out of date?
 pub(crate) fn check_and_look(
     conn: &mut PgConnection,
     snapshot: &Snapshot,
     in_transaction: bool,
     mark: Option<Mark>,
 ) -> QueryResult<Looked> {
-    let row = CheckAndLook::of(snapshot, in_transaction, mark).get_result(conn).optional()?;
+    let wanted = notes::lasting(conn).wanted;
+    let row = CheckAndLook::of(snapshot, wanted, in_transaction, mark).get_result(conn).optional()?;
     Ok(CheckAndLook::decode(row, mark))
 }
 
-/// Asks which server answers, and what it shows of these types. One round trip.
+/// Asks which server answers, and what it shows of these types. One round trip. An
+/// [`Unfit`](crate::catalog::session::Unfit) error if the server does not fit.
 pub(crate) fn identify(conn: &mut PgConnection, question: &Question, level: Level) -> QueryResult<Identified> {
-    send_identify(conn, question, level, Text::First).and_then(Identified::decode)
+    let row = send_identify(conn, question, level, Text::First)?;
+    require(conn, level, &row.3)?;
+    Identified::decode(row)
 }
 
-/// Is the server there? One round trip.
+/// Is the server there, and does it fit? One round trip, or two if not every server fits.
 pub(crate) fn ping(conn: &mut PgConnection) -> QueryResult<()> {
-    send_identify(conn, &Question::default(), Level::Mute, Text::First).map(drop)
+    send_identify(conn, &Question::default(), Level::Mute, Text::First)?;
+    require_fit(conn)
+}
+
+/// The error of a server that does not fit, if `fields`, which it said of itself, show that.
+fn require(conn: &mut PgConnection, level: Level, fields: &[String]) -> QueryResult<()> {
+    match notes::lasting(conn).wanted {
+        TargetSessionAttrs::Any => Ok(()),
+        wanted if level == Level::Identified => session::from_identity(fields)?.require(wanted),
+        _ => require_fit(conn),
+    }
+}
+
+/// Fails if the server does not fit, or does not say. One round trip, or none if every server fits.
+pub(crate) fn require_fit(conn: &mut PgConnection) -> QueryResult<()> {
+    let wanted = notes::lasting(conn).wanted;
+    if wanted == TargetSessionAttrs::Any {
+        return Ok(());
+    }
+    let answer = conn.batch_execute(&session::requirement(wanted));
+    answer.map_err(|error| session::unfit(wanted, &error).map_or(error, Error::from))
 }
 
 /// Asks the connection whether it keeps prepared statements, for which Diesel has no getter: right after [`identify`]
@@ -62,7 +91,7 @@ fn send_identify(
     }
 }
 
-/// Reads the catalog of the server that answers, unless it is one of the `others`. One round trip.
+/// Reads the catalog of the server that answers, if it fits, unless it is one of the `others`. One round trip.
 pub(crate) fn load(
     conn: &mut PgConnection,
     level: Level,
@@ -71,7 +100,8 @@ pub(crate) fn load(
 ) -> QueryResult<Option<Loaded>> {
     let replicas = notes::lasting(conn).replicas;
     let load = Load::unless_started(others, level, in_transaction);
-    let row = load.clone().get_result(conn)?;
+    let row: load::Row = load.clone().get_result(conn)?;
+    require(conn, level, &row.1)?;
     load.decode(row, replicas)
 }
 

@@ -30,7 +30,8 @@ pub trait HotUpgradePool {
     /// What is known not to have committed, until it succeeds, the application fails, or the
     /// [deadline](HotPoolTransactionBuilder::within) has passed:
     ///
-    /// - The pool had no connection, or `BEGIN` failed because the connection was dead.
+    /// - The pool had no connection, or `BEGIN` failed because the connection was dead, or because its server does not fit
+    ///   [`target_session_attrs`](crate::HotUpgradeManager::target_session_attrs).
     /// - The connection was lost in the closure, or after it, before `COMMIT` was sent. The connection says so, not the
     ///   closure's error: a closure that returns `Ok` on a lost connection runs again too.
     /// - The closure failed, and the server, which took writes before, takes none any more: it is in recovery, or

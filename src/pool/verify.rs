@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use diesel::pg::PgConnection;
 
+use crate::connection::generation::Generation;
 use crate::connection::notes;
 
 thread_local! {
@@ -60,11 +61,31 @@ pub enum Verify {
     /// check of its own: then nothing is lost, and a checkout is cheaper than the stock one. Do not use it otherwise:
     /// after a change of the server, plain statements fail or answer wrongly for up to this time.
     ///
+    /// The window also covers [`target_session_attrs`](crate::HotUpgradeManager::target_session_attrs). To end all
+    /// windows at once, call [`verify_at_next_checkout`].
+    ///
     /// Within this time a connection that died meanwhile can be handed out, as with HikariCP's alive-bypass window.
     /// Seconds are long enough to save nearly all pings. An error that a function of this crate meets on a connection
     /// ends the time for that connection, and so does [`synchronize`](crate::synchronize) if it finds a change inside a
     /// transaction. The check that is sent with `BEGIN` does not extend it.
     AtMostEvery(Duration),
+}
+
+/// Ends every [window](Verify::AtMostEvery) of this process: each connection of each pool is checked at its next
+/// checkout. For an operator who knows that a server changed, or that it no longer takes writes: call it from an
+/// administrator's endpoint, or from a signal handler.
+///
+/// A check that is under way does not count as the next one. Without a window every checkout is checked anyway, and
+/// connections that are checked out are not touched.
+///
+/// It increments an atomic integer, and does nothing else: it does not wait, and is async-signal-safe. No round trip.
+///
+/// ```
+/// // The primary was replaced: do not wait for windows to end.
+/// diesel_postgres_hot_upgrade::verify_at_next_checkout();
+/// ```
+pub fn verify_at_next_checkout() {
+    Generation::begin_next();
 }
 
 impl Verify {

@@ -10,11 +10,13 @@ use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool};
 
 use crate::catalog::server::{IdentifiedBy, PgStart, SearchPath};
+use crate::catalog::session::TargetSessionAttrs;
 use crate::catalog::snapshot::{Question, Snapshot};
 use crate::catalog::tracked::tracked;
 use crate::probe::lost_attempt::Lock;
+use crate::probe::session::{and_fits, fails_if_unfit};
 use crate::probe::sql::{
-    CATALOG_FILE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
+    CATALOG_FILE, DATABASE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
     VANISHED_STATEMENTS, VERSION, WATCHED, array, catalog_changes_since, constant, only_tracked, sees_the_present,
 };
 
@@ -45,6 +47,7 @@ fn server_and_types(snapshot: &Snapshot) -> String {
         }
         IdentifiedBy::TypesAlone => format!("{VERSION}{EQUALS}'{version}'::pg_catalog.text"),
     };
+    let catalog = if content.identity.by == IdentifiedBy::TypesAlone { DATABASE } else { CATALOG_FILE };
     let Question { oids, names } = &content.question;
     let oids: Vec<_> = oids.iter().map(u32::to_string).collect();
     let are_equal = |[before, after]: [&str; 2], asked: &str, answer: &str| {
@@ -53,7 +56,7 @@ fn server_and_types(snapshot: &Snapshot) -> String {
     let shown = are_equal(SHOWN, &format!("'{{{}}}'", oids.join(",")), &content.shown.names);
     let found =
         if names.is_empty() { String::new() } else { are_equal(FOUND, &array(names), &content.shown.oids) };
-    format!("{server} AND {CATALOG_FILE}{EQUALS}{}{shown}{found}", constant(&content.identity.catalog_file))
+    format!("{server} AND {catalog}{EQUALS}{}{shown}{found}", constant(&content.identity.catalog))
 }
 
 /// SQL that is true as long as the database has no other types than the snapshot says.
@@ -89,16 +92,24 @@ pub(crate) struct Mark {
 }
 
 /// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show. It fails if
-/// the snapshot does not hold, or, if `looks`, if types are new. A lock that is taken with it costs no statement more.
-pub(crate) fn begin_and_check_text(begin: &str, snapshot: &Snapshot, looks: bool, lock: Option<Lock>) -> String {
+/// the server does not fit what is `wanted`, if the snapshot does not hold, or, if `looks`, if types are new. A lock that
+/// is taken with it costs no statement more.
+pub(crate) fn begin_and_check_text(
+    begin: &str,
+    snapshot: &Snapshot,
+    wanted: TargetSessionAttrs,
+    looks: bool,
+    lock: Option<Lock>,
+) -> String {
     let condition = condition(snapshot).concat();
     let new_types = if looks { format!(" AND {}", nothing_is_new(snapshot)) } else { String::new() };
     let lock = lock.map(|lock| format!(", {}", lock.sql())).unwrap_or_default();
     // A cast that fails would be simpler than a setting that does not exist, but any role may have defined another
     // cast.
     format!(
-        "{begin}; SELECT CASE WHEN {condition}{new_types} THEN '' \
-         ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END{lock}"
+        "{begin}; SELECT CASE {}WHEN {condition}{new_types} THEN '' \
+         ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END{lock}",
+        fails_if_unfit(wanted)
     )
 }
 
@@ -124,14 +135,15 @@ fn timestamptz(start: PgStart) -> String {
     format!("pg_catalog.to_timestamp({}.{microseconds:06})", seconds + SECONDS_FROM_1970_TO_2000)
 }
 
-/// Does the snapshot hold?
+/// Does the snapshot hold, and does the server fit what is wanted?
 pub(crate) struct Check<'a> {
     condition: [&'a str; 2],
+    and_fits: &'static [&'static str],
 }
 
 impl<'a> Check<'a> {
-    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        Check { condition: condition(snapshot) }
+    pub(crate) fn of(snapshot: &'a Snapshot, wanted: TargetSessionAttrs) -> Self {
+        Check { condition: condition(snapshot), and_fits: and_fits(wanted) }
     }
 
     /// From the number of rows.
@@ -155,12 +167,13 @@ impl QueryId for Check<'_> {
 impl QueryFragment<Pg> for Check<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("/* diesel-postgres-hot-upgrade: check */ SELECT 1 WHERE ");
-        self.condition.into_iter().for_each(|sql| out.push_sql(sql));
+        self.condition.into_iter().chain(self.and_fits.iter().copied()).for_each(|sql| out.push_sql(sql));
         Ok(())
     }
 }
 
-/// Does the snapshot hold, and are there no other types? With a `mark`, also: are prepared statements out of date?
+/// Does the snapshot hold, does the server fit, and are there no other types? With a `mark`, also: are prepared
+/// statements out of date?
 pub(crate) struct CheckAndLook {
     condition: String,
     in_transaction: bool,
@@ -170,8 +183,14 @@ pub(crate) struct CheckAndLook {
 pub(crate) type Row = (bool, (i64, i64), i64);
 
 impl CheckAndLook {
-    pub(crate) fn of(snapshot: &Snapshot, in_transaction: bool, mark: Option<Mark>) -> Self {
-        let condition = format!("{} AND {}", condition(snapshot).concat(), nothing_is_new(snapshot));
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        wanted: TargetSessionAttrs,
+        in_transaction: bool,
+        mark: Option<Mark>,
+    ) -> Self {
+        let (holds, fits) = (condition(snapshot).concat(), and_fits(wanted).concat());
+        let condition = format!("{holds}{fits} AND {}", nothing_is_new(snapshot));
         CheckAndLook { condition, in_transaction, mark }
     }
 

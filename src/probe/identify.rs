@@ -11,8 +11,8 @@ use crate::catalog::server::Server;
 use crate::catalog::snapshot::{Question, Shown};
 use crate::probe::check::Mark;
 use crate::probe::sql::{
-    CATALOG_FILE, FOUND, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT, OLDEST_OPEN, ROLE, SEARCH_PATH,
-    SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
+    CATALOG_FILE, DATABASE, DEFAULT_READ_ONLY, FOUND, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT,
+    OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
 };
 
 /// What a role may ask a server. Whether it may execute a function is checked when a statement that names it starts, so
@@ -30,16 +30,21 @@ pub(crate) enum Level {
 /// SQL for an array of texts that says which server answers: see
 /// [`Server::from_fields`](crate::catalog::server::Server::from_fields).
 pub(crate) fn identity_fields(level: Level) -> String {
-    let (system_identifier, started, in_recovery) = if level == Level::Identified {
+    let (system_identifier, started, in_recovery, catalog) = if level == Level::Identified {
         // Microseconds since 2000.
         let started = format!(
             "(pg_catalog.date_part('epoch', {STARTED} \
              OPERATOR(pg_catalog.-) '2000-01-01 00:00+00'::pg_catalog.timestamptz) \
              OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8::pg_catalog.text"
         );
-        (format!("{SYSTEM_IDENTIFIER}::pg_catalog.text"), started, format!("{IN_RECOVERY}::pg_catalog.text"))
+        (
+            format!("{SYSTEM_IDENTIFIER}::pg_catalog.text"),
+            started,
+            format!("{IN_RECOVERY}::pg_catalog.text"),
+            CATALOG_FILE,
+        )
     } else {
-        ("''".to_owned(), "''".to_owned(), "'false'".to_owned())
+        ("''".to_owned(), "''".to_owned(), "'false'".to_owned(), DATABASE)
     };
     let schemas = if level == Level::Identified {
         " OPERATOR(pg_catalog.||) pg_catalog.current_schemas(true)::pg_catalog.text[]"
@@ -47,9 +52,10 @@ pub(crate) fn identity_fields(level: Level) -> String {
         ""
     };
     format!(
-        "ARRAY[{system_identifier}, {started}, {in_recovery}, {CATALOG_FILE}, {VERSION}, \
-         pg_catalog.current_database()::pg_catalog.text, \
-         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}, {ROLE}]::pg_catalog.text[]{schemas}"
+        "ARRAY[{system_identifier}, {started}, {in_recovery}, {catalog}, {VERSION}, \
+         {DATABASE}, \
+         pg_catalog.current_setting('quote_all_identifiers'), {SEARCH_PATH}, {ROLE}, \
+         {DEFAULT_READ_ONLY}]::pg_catalog.text[]{schemas}"
     )
 }
 

@@ -14,11 +14,16 @@ pub(crate) const SYSTEM_IDENTIFIER: &str = "(pg_catalog.pg_control_system()).sys
 /// The path of `pg_type`'s file, in which the database's OID is.
 pub(crate) const CATALOG_FILE: &str = "pg_catalog.pg_relation_filepath(1247::pg_catalog.oid::pg_catalog.regclass)";
 
+pub(crate) const DATABASE: &str = "pg_catalog.current_database()::pg_catalog.text";
+
 /// As it was set. Another one may find other types by the same names, also types that are not watched.
 pub(crate) const SEARCH_PATH: &str = "pg_catalog.current_setting('search_path')";
 
 /// Whose schema `"$user"` in a search path is.
 pub(crate) const ROLE: &str = "pg_catalog.\"current_user\"()::pg_catalog.text";
+
+/// Can sessions write, unless a transaction says otherwise?
+pub(crate) const DEFAULT_READ_ONLY: &str = "pg_catalog.current_setting('default_transaction_read_only')";
 
 pub(crate) const VERSION: &str = "pg_catalog.current_setting('server_version_num')";
 

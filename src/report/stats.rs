@@ -16,6 +16,7 @@ pub(crate) static COUNTERS: Counters = Counters {
     reruns_after_cuts: Counter(AtomicU64::new(0)),
     lost_connections: Counter(AtomicU64::new(0)),
     unknown_outcomes: Counter(AtomicU64::new(0)),
+    unfit: Counter(AtomicU64::new(0)),
 };
 
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Counters {
     pub(crate) reruns_after_cuts: Counter,
     pub(crate) lost_connections: Counter,
     pub(crate) unknown_outcomes: Counter,
+    pub(crate) unfit: Counter,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,7 @@ pub struct Stats {
     reruns_after_cuts: u64,
     lost_connections: u64,
     unknown_outcomes: u64,
+    unfit_connections: u64,
     freshness_bound: Duration,
 }
 
@@ -131,6 +134,14 @@ impl Stats {
         self.unknown_outcomes
     }
 
+    /// Connections that were refused because their server does not fit
+    /// [`target_session_attrs`](crate::HotUpgradeManager::target_session_attrs): when they were new, at a checkout, or
+    /// at the beginning of a verified transaction.
+    #[must_use]
+    pub fn unfit_connections(&self) -> u64 {
+        self.unfit_connections
+    }
+
     /// How long a new type may go unnoticed at most, of all databases that this process knows: one second. If a look
     /// for new types takes longer than 10 ms, 100 times that; while a look waits for a lock on `pg_type`, up to 10
     /// seconds more. A type that is created, used, moved, and used again within that time can be wrong.
@@ -168,6 +179,7 @@ pub fn stats() -> Stats {
         reruns_after_cuts: COUNTERS.reruns_after_cuts.get(),
         lost_connections: COUNTERS.lost_connections.get(),
         unknown_outcomes: COUNTERS.unknown_outcomes.get(),
+        unfit_connections: COUNTERS.unfit.get(),
         freshness_bound: OID_TABLE.freshness_bound(),
     }
 }

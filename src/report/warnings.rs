@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use diesel::result::Error;
 
+use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::tracked::tracked;
-use crate::report::log::{printable, warn};
+use crate::report::log::{note, printable, warn};
 
 /// More watched types make a check noticeably slower than a ping.
 const MANY_TYPES: usize = 1_000;
@@ -32,7 +33,7 @@ pub(crate) fn that_identity_is_refused() {
             "this role may not ask the server who it is, so servers are told apart by their types alone, and the \
              statement cache of its connections stays off; to change that, GRANT EXECUTE ON FUNCTION \
              pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery(), pg_catalog.pg_control_system(), \
-             pg_catalog.current_schemas(boolean) to it"
+             pg_catalog.pg_relation_filepath(pg_catalog.regclass), pg_catalog.current_schemas(boolean) to it"
         ));
     }
 }
@@ -45,6 +46,25 @@ pub(crate) fn that_replicas_take_turns() {
              connection: if they are a primary and its standbys, HotUpgradeManager::interchangeable_replicas(true) \
              saves that; its documentation says what it gives up"
         ));
+    }
+}
+
+/// Once for each value of `target_session_attrs`.
+pub(crate) fn that_a_server_does_not_fit(unfit: Unfit) {
+    static READ_WRITE: AtomicBool = AtomicBool::new(false);
+    static READ_ONLY: AtomicBool = AtomicBool::new(false);
+    static PRIMARY: AtomicBool = AtomicBool::new(false);
+    static STANDBY: AtomicBool = AtomicBool::new(false);
+    let warned = match unfit.wanted {
+        TargetSessionAttrs::Any | TargetSessionAttrs::ReadWrite => &READ_WRITE,
+        TargetSessionAttrs::ReadOnly => &READ_ONLY,
+        TargetSessionAttrs::Primary => &PRIMARY,
+        TargetSessionAttrs::Standby => &STANDBY,
+    };
+    if is_first(warned) {
+        warn(format_args!("{unfit}; the connection is replaced, and further ones are logged at debug"));
+    } else {
+        note(format_args!("{unfit}"));
     }
 }
 

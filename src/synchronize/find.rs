@@ -8,6 +8,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use crate::catalog::clock;
 use crate::catalog::database::LookPermit;
 use crate::catalog::server::Place;
+use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::{Question, Scope, Snapshot, SnapshotId};
 use crate::catalog::table::{Claim, Current, LoadPermit, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
@@ -272,8 +273,10 @@ impl Asking {
             statements::ping(conn)?;
             caches::empty(conn, Level::Mute, StatementCache::Suspended)
         });
-        if emptied.is_err() {
-            return Err(error);
+        if let Err(refused) = emptied {
+            // That the server does not fit, or that the role may not ask for that, is the better reason.
+            let accepts_all = notes::lasting(conn).wanted == TargetSessionAttrs::Any;
+            return Err(if accepts_all { error } else { refused });
         }
         log::note(format_args!(
             "a probe failed on a living connection, whose caches were emptied: {}",
@@ -282,7 +285,7 @@ impl Asking {
         // No table says who answers: an error of this is about permissions.
         let identified =
             match guarded(conn, |conn| statements::identify(conn, &Question::default(), Level::Identified)) {
-                Err(error) if !is_alive(conn, &error) => return Err(error),
+                Err(error) if !is_usable(conn, &error) => return Err(error),
                 identified => identified.ok(),
             };
         let level = if identified.is_some() { Level::Identified } else { Level::Unidentified };
@@ -298,7 +301,7 @@ impl Asking {
                 }
                 Ok(Found { snapshot, level, is_emptied: true })
             }
-            Err(error) if !is_alive(conn, &error) => Err(error),
+            Err(error) if !is_usable(conn, &error) => Err(error),
             Err(error) if is_known => {
                 // The server has shown its types before: this was a timeout, for example. It is asked again.
                 log::note(format_args!("a probe was interrupted: {}", printable(&error)));
@@ -318,8 +321,8 @@ fn shared(id: SnapshotId) -> Option<Arc<Snapshot>> {
     OID_TABLE.get(id).filter(|snapshot| snapshot.scope == Scope::Everyone)
 }
 
-/// Can this connection still be asked something?
-fn is_alive(conn: &mut PgConnection, error: &Error) -> bool {
+/// Can this connection still be asked something, and does its server fit?
+fn is_usable(conn: &mut PgConnection, error: &Error) -> bool {
     let is_gone = matches!(
         error,
         Error::BrokenTransactionManager
@@ -328,5 +331,5 @@ fn is_alive(conn: &mut PgConnection, error: &Error) -> bool {
                 _
             )
     );
-    !is_gone && !is_broken(conn)
+    !is_gone && Unfit::of(error).is_none() && !is_broken(conn)
 }

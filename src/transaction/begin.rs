@@ -6,17 +6,22 @@ use std::sync::Arc;
 
 use diesel::connection::AnsiTransactionManager;
 use diesel::prelude::*;
+use diesel::result::Error;
 
 use crate::catalog::server::SearchPath;
+use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::catalog::table::OID_TABLE;
 use crate::connection::caches;
-use crate::connection::notes;
 use crate::connection::transaction_state::{is_broken, mark, roll_back};
+use crate::connection::{notes, statements};
 use crate::probe::check::{begin_and_check_text, is_refusal};
 use crate::probe::lost_attempt::{Lock, is_still_there};
+use crate::probe::session;
 use crate::report::stats::COUNTERS;
-use crate::synchronize::{NewTypes, Start, filled_from, moved_to_latest, synchronize, synchronize_from};
+use crate::synchronize::{
+    NewTypes, Start, filled_from, mark_if_unfit, moved_to_latest, synchronize, synchronize_from,
+};
 
 /// How a transaction begins.
 #[derive(Debug)]
@@ -87,10 +92,33 @@ impl Begun {
     }
 }
 
-/// Begins a transaction on a server that the connection's caches agree with. One round trip if nothing changed.
+/// Begins a transaction on a server that the connection's caches agree with, and that fits what the pool accepts. One
+/// round trip if nothing changed.
 pub(crate) fn begin(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
+    notes::set_unfit(conn, false);
+    begin_unmarked(conn, how).map_err(|error| {
+        let error = unfit_instead(conn, error);
+        mark_if_unfit(conn, &error);
+        error
+    })
+}
+
+/// `BEGIN`, or SQL of the application, may have failed before the server was checked because it does not fit: a `LOCK`,
+/// for example, on a standby. One round trip after such an error, if not every server fits.
+fn unfit_instead(conn: &mut PgConnection, error: Error) -> Error {
+    if is_broken(conn) || Unfit::of(&error).is_some() {
+        return error;
+    }
+    match statements::require_fit(conn) {
+        Err(unfit) if Unfit::of(&unfit).is_some() => unfit,
+        _ => error,
+    }
+}
+
+fn begin_unmarked(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
     if notes::is_refused(conn) {
-        send_begin(conn, &how.message())?;
+        let and_requirement = and_requirement(conn);
+        send_begin(conn, &format!("{}{and_requirement}", how.message()))?;
         caches::forget_all(conn);
         return Ok(Begun { path: None });
     }
@@ -143,7 +171,8 @@ fn begin_and_check(conn: &mut PgConnection, how: &Begin) -> QueryResult<Checked>
         NewTypes::Found => return Ok(Checked::Not(Start::Check)),
     };
     COUNTERS.probes.increment();
-    match send_begin(conn, &begin_and_check_text(&how.sql, &known, look.is_some(), how.lock)) {
+    let wanted = notes::lasting(conn).wanted;
+    match send_begin(conn, &begin_and_check_text(&how.sql, &known, wanted, look.is_some(), how.lock)) {
         Ok(()) => {
             if let Some(look) = look {
                 look.found_nothing_new(None);
@@ -152,6 +181,7 @@ fn begin_and_check(conn: &mut PgConnection, how: &Begin) -> QueryResult<Checked>
             Ok(Checked::Begun)
         }
         Err(error) if is_broken(conn) || is_still_there(&error) => Err(error),
+        Err(error) if Unfit::of(&error).is_some() => Err(error),
         Err(error) if is_refusal(&error) => Ok(Checked::Not(Start::Refused { looked: look.is_some() })),
         Err(_) => Ok(Checked::Not(Start::Check)),
     }
@@ -169,6 +199,14 @@ fn begin_and_synchronize(conn: &mut PgConnection, sql: &str, start: Start) -> Qu
     synchronized
 }
 
+/// What fails if the server does not fit, to go on a message of a user's SQL, which may end with a comment.
+fn and_requirement(conn: &mut PgConnection) -> String {
+    match notes::lasting(conn).wanted {
+        TargetSessionAttrs::Any => String::new(),
+        wanted => format!("\n; {}", session::requirement(wanted)),
+    }
+}
+
 /// Marks the transaction, so that its end, and who begins savepoints in it, is known. If it fails, no transaction is
 /// open.
 fn send_begin(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
@@ -178,7 +216,8 @@ fn send_begin(conn: &mut PgConnection, sql: &str) -> QueryResult<()> {
             // The server aborted the transaction, of which Diesel doesn't know.
             roll_back(conn)?;
         }
-        return Err(error);
+        let wanted = notes::lasting(conn).wanted;
+        return Err(session::unfit(wanted, &error).map_or(error, Error::from));
     }
     mark(conn);
     notes::change_lasting(conn, |lasting| lasting.own_depth = 0);

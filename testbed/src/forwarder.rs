@@ -85,6 +85,11 @@ impl Forwarder {
         self.shared.set_targets(vec![target]);
     }
 
+    /// Connects new ones to `target`, and leaves the open ones where they are: as an address that moves in the DNS.
+    pub fn lead_new_to(&self, target: SocketAddr) {
+        self.shared.lock().targets = vec![target];
+    }
+
     /// How many connections were accepted since the start.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)

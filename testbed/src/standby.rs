@@ -36,9 +36,17 @@ impl Cluster {
     }
 
     fn standby(stopped: &Cluster, installation: Installation) -> Result<Cluster, Error> {
-        let address = stopped.address();
-        let primary = format!("host={} port={} user=postgres", address.ip(), address.port());
+        let primary = conninfo(stopped);
         Self::copied(stopped, installation, "a standby", |data| follow(data, stopped.major(), &primary))
+    }
+
+    /// Demotes a server: restarts it on the same port as a standby of `primary`, which was its own standby until it was
+    /// [promoted](Cluster::promote).
+    pub fn restart_as_standby_of(&mut self, primary: &Cluster) -> Result<(), Error> {
+        self.stop()?;
+        let (data, _) = self.process("be demoted")?;
+        follow(&data, self.major(), &conninfo(primary))?;
+        self.restart()
     }
 
     /// Makes a standby a server of its own, without a restart, and returns once it can be written to.
@@ -85,6 +93,11 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+fn conninfo(primary: &Cluster) -> String {
+    let address = primary.address();
+    format!("host={} port={} user=postgres", address.ip(), address.port())
 }
 
 /// Makes a data folder that of a standby.

@@ -56,6 +56,18 @@ fn read(client: &mut TcpStream, length: usize) -> String {
 }
 
 #[test]
+fn an_address_that_moves_keeps_old_connections() {
+    let forwarder = Forwarder::start(echo("one")).unwrap();
+    let mut old = TcpStream::connect(forwarder.address()).unwrap();
+    assert_eq!(read(&mut old, 3), "one");
+    forwarder.lead_new_to(echo("two"));
+    let mut new = TcpStream::connect(forwarder.address()).unwrap();
+    assert_eq!(read(&mut new, 3), "two");
+    exchange(&mut old);
+    exchange(&mut new);
+}
+
+#[test]
 fn retargeting_closes_old_connections() {
     let forwarder = Forwarder::start(echo("one")).unwrap();
     let mut old: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(forwarder.address()).unwrap()).collect();

@@ -57,6 +57,24 @@ fn a_restarted_standby_and_a_restarted_primary_find_each_other_again() {
 }
 
 #[test]
+fn a_demoted_primary_follows_the_standby_that_was_promoted() {
+    for major in [10, 12] {
+        let mut primary = Cluster::start(major).unwrap();
+        primary.stop().unwrap();
+        let mut standby = Cluster::standby_of(&primary).unwrap();
+        primary.restart().unwrap();
+        run(&primary, "CREATE TABLE t AS SELECT 7 AS n");
+        standby.catch_up_with(&primary).unwrap();
+        primary.stop().unwrap();
+        standby.promote().unwrap();
+        primary.restart_as_standby_of(&standby).unwrap();
+        run(&standby, "UPDATE t SET n = 8");
+        primary.catch_up_with(&standby).unwrap();
+        assert_eq!([ask(&primary, RECOVERS), ask(&primary, "SELECT n::text FROM t")], ["true", "8"]);
+    }
+}
+
+#[test]
 fn a_standby_can_be_of_another_minor_version() {
     let mut primary = Cluster::start(17).unwrap();
     primary.stop().unwrap();

@@ -9,7 +9,7 @@ use diesel::r2d2::ConnectionManager;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel_postgres_hot_upgrade::{
     CutCause, HotPoolTransactionBuilder, HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool,
-    stats,
+    TargetSessionAttrs, stats,
 };
 use fixture::builder;
 use testbed::{Cluster, Cutter};
@@ -65,6 +65,30 @@ fn a_server_that_takes_no_writes_any_more_is_left() {
     let control = pool.get().map(|mut conn| conn.hot_transaction(|conn| add(conn, 5)));
     drop(control);
     assert!(is_read_only(stock.get().expect("a connection").transaction(|conn| add(conn, 6))), "the control");
+}
+
+#[test]
+fn a_server_that_does_not_fit_is_left_before_the_closure_runs() {
+    let _alone = alone();
+    let setting = Setting::start("unfit");
+    let manager = HotUpgradeManager::new(setting.url()).target_session_attrs(TargetSessionAttrs::ReadWrite);
+    let pool = builder(2).build(manager).expect("a pool");
+    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
+    assert!(result.is_ok(), "{result:?}");
+    let make_read_only = || {
+        let mut held: Vec<_> = (0..2).map(|_| pool.get().expect("a connection")).collect();
+        for conn in &mut held {
+            conn.batch_execute("SET default_transaction_read_only = on").expect("a setting");
+        }
+    };
+    make_read_only();
+    let before = stats().unfit_connections();
+    let (result, runs) = runs_of(&pool, |conn, _| add(conn, 2));
+    assert!(matches!(result, Ok(1)) && runs == 1, "{result:?} after {runs} runs");
+    assert!(stats().unfit_connections() > before);
+    make_read_only();
+    let control = pool.get().expect("a connection, which is checked").transaction(|conn| add(conn, 3));
+    assert!(control.is_ok(), "a checkout drops it too: {control:?}");
 }
 
 #[test]

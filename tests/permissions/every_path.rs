@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::r2d2::{CustomizeConnection, Pool};
+use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool};
 use diesel::sql_query;
 use diesel::sql_types::{Array, Citext};
 use diesel_postgres_hot_upgrade::{
     HotPoolTransactionBuilder, HotTransactionError, HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager,
-    HotUpgradePool, Verify, synchronize, track,
+    HotUpgradePool, TargetSessionAttrs, Verify, synchronize, track,
 };
 use fixture::{RECREATE_ENUM, Status, Upgrade, builder, on_every_connection, sql_types};
 use testbed::{Cluster, PgBouncerConfig};
@@ -63,6 +63,7 @@ impl Setting {
         self.pools()?;
         self.cut_connections()?;
         self.held_connection()?;
+        self.only_servers_that_fit()?;
         self.without_pooler()?;
         self.without_permissions()
     }
@@ -191,6 +192,27 @@ impl Setting {
             let failed: QueryResult<usize> =
                 conn.hot_transaction(|conn| sql_query(format!("{APPLICATION} SELECT nowhere")).execute(conn));
             failed.expect_err("no such column");
+        }
+        Ok(())
+    }
+
+    /// Pools that accept these servers, and pools that accept none of them.
+    fn only_servers_that_fit(&self) -> Result<(), AnyError> {
+        for server in self.both() {
+            let url = server.url(&self.upgrade.database);
+            for attrs in [TargetSessionAttrs::ReadWrite, TargetSessionAttrs::Primary] {
+                let manager = HotUpgradeManager::new(url.as_str()).target_session_attrs(attrs);
+                let pool = builder(1).build(manager)?;
+                let mut conn = pool.get()?;
+                conn.hot_transaction(answer)?;
+                let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
+                conn.hot_transaction_with(|builder| builder.before_probe(before.clone()), answer)?;
+                conn.hot_transaction_with(|builder| builder.before_probe("no SQL"), answer).expect_err("bad SQL");
+            }
+            for attrs in [TargetSessionAttrs::ReadOnly, TargetSessionAttrs::Standby] {
+                let manager = HotUpgradeManager::new(url.as_str()).target_session_attrs(attrs);
+                manager.connect().map(drop).expect_err("a primary");
+            }
         }
         Ok(())
     }

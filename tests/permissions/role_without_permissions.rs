@@ -41,7 +41,8 @@ fn revoked_identity_functions_cost_one_warning_and_no_protection() {
         upgrade
             .run_on(
                 server,
-                "REVOKE EXECUTE ON FUNCTION pg_postmaster_start_time(), pg_control_system() FROM PUBLIC",
+                "REVOKE EXECUTE ON FUNCTION pg_postmaster_start_time(), pg_control_system(), current_schemas(bool),
+                 pg_relation_filepath(regclass) FROM PUBLIC",
             )
             .expect("a role that may not ask who the server is");
     }
@@ -78,8 +79,8 @@ fn a_server_that_tells_nothing_is_slow_but_right() {
     let upgrade = upgrade_for(role);
     for server in [upgrade.old, upgrade.new] {
         upgrade
-            .run_on(server, "REVOKE EXECUTE ON FUNCTION current_schemas(bool) FROM PUBLIC")
-            .expect("a role that may not ask for the search path");
+            .run_on(server, "REVOKE EXECUTE ON FUNCTION concat_ws(text, VARIADIC \"any\") FROM PUBLIC")
+            .expect("a role that may not ask for the types");
     }
     let url = upgrade.url().replace("postgres@", &format!("{role}@"));
     let pool = hot_pool(&url, 2, CacheSize::Unbounded);
@@ -94,7 +95,8 @@ fn verified_transactions_work_whatever_a_role_may_ask() {
     let forbidden = [
         ("hot_upgrade_no_hash", "md5(bytea)", "sha256(bytea)"),
         ("hot_upgrade_no_identity", "pg_postmaster_start_time()", "pg_postmaster_start_time()"),
-        ("hot_upgrade_nothing", "current_schemas(bool)", "current_schemas(bool)"),
+        ("hot_upgrade_no_path", "current_schemas(bool)", "current_schemas(bool)"),
+        ("hot_upgrade_nothing", "concat_ws(text, VARIADIC \"any\")", "concat_ws(text, VARIADIC \"any\")"),
     ];
     for (role, on_old, on_new) in forbidden {
         let upgrade = upgrade_for(role);

@@ -67,7 +67,7 @@ fn a_refused_catalog_costs_no_slot() {
             "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
              GRANT SELECT, INSERT ON documents TO {role};
              GRANT USAGE ON SEQUENCE documents_id_seq TO {role};
-             REVOKE EXECUTE ON FUNCTION pg_relation_filepath(regclass) FROM PUBLIC"
+             REVOKE EXECUTE ON FUNCTION pg_catalog.concat_ws(text, VARIADIC \"any\") FROM PUBLIC"
         );
         upgrade.run_on(server, &sql).expect("a role that may not ask what a check asks");
     }

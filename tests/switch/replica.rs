@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
+use diesel::r2d2::ManageConnection;
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, HotUpgradeManager, Outcome, synchronize};
 use fixture::{RECREATE_ENUM, Through, migrate, start_time, take_in_turn, two_in_turn, write_and_read_back};
 use log::Level;
@@ -106,4 +107,20 @@ fn a_failover_to_a_replica_is_no_change() {
         }
         assert_eq!(warned(), warnings, "{:?}", logged(Level::Warn, database));
     }
+}
+
+#[test]
+fn a_pool_with_interchangeable_replicas_works_beside_one_without() {
+    let database = "beside";
+    // A later server of the testbed may have the system identifier of this one: no other test of this process starts
+    // replicas of this major.
+    let server = Cluster::start(13).expect("a server of this test's own");
+    server.create_database(database).expect("a database");
+    let url = server.url(database);
+    synchronize(&mut PgConnection::establish(&url).expect("a connection")).expect("a first look");
+
+    let manager = HotUpgradeManager::new(&url).interchangeable_replicas(true);
+    let mut conn = manager.connect().expect("a connection");
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Primed)));
+    assert!(matches!(synchronize(&mut conn), Ok(Outcome::Unchanged)), "it was filled");
 }

@@ -63,6 +63,9 @@ pub enum CutCause<E = Error> {
     Lost(E),
     /// The server took writes before, and no longer does. With the error that the closure returned.
     ReadOnly(E),
+    /// The server does not fit [`target_session_attrs`](crate::HotUpgradeManager::target_session_attrs). The error says
+    /// what it was.
+    Unfit(E),
     /// An earlier try, whose connection was lost, could not be ended on the server.
     StillRunning,
 }
@@ -91,6 +94,7 @@ impl<E: fmt::Display> fmt::Display for CutCause<E> {
             CutCause::NoConnection(error) => write!(f, "the pool had no connection: {error}"),
             CutCause::Lost(error) => write!(f, "the connection was lost before COMMIT was sent: {error}"),
             CutCause::ReadOnly(error) => write!(f, "the server took writes before, and no longer does: {error}"),
+            CutCause::Unfit(error) => error.fmt(f),
             CutCause::StillRunning => {
                 f.write_str("an earlier try, whose connection was lost, could not be ended on the server")
             }
@@ -112,7 +116,7 @@ impl<E: StdError + 'static> StdError for CutCause<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             CutCause::NoConnection(error) => Some(error),
-            CutCause::Lost(error) | CutCause::ReadOnly(error) => Some(error),
+            CutCause::Lost(error) | CutCause::ReadOnly(error) | CutCause::Unfit(error) => Some(error),
             CutCause::StillRunning => None,
         }
     }

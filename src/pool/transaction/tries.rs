@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection, Pool};
 use diesel::result::Error;
 
+use crate::catalog::session::Unfit;
 use crate::connection::transaction_state::{is_broken, is_in_transaction, status};
 use crate::connection::{notes, statements, writable};
 use crate::pool::transaction::builder::HotPoolTransactionBuilder;
@@ -169,6 +170,10 @@ where
             COUNTERS.lost_connections.increment();
             return Tried::Cut(CutCause::Lost(error.into()), Evidence::WasIdle);
         }
+        if Unfit::of(&error).is_some() {
+            // It is marked, and the pool drops it.
+            return Tried::Cut(CutCause::Unfit(error.into()), Evidence::WasIdle);
+        }
         if is_still_there(&error) {
             return Tried::Cut(CutCause::StillRunning, Evidence::Fresh);
         }
@@ -232,6 +237,7 @@ fn reason<E>(cause: &CutCause<E>) -> &'static str {
         CutCause::NoConnection(_) => "the pool had no connection",
         CutCause::Lost(_) => "a connection was lost before COMMIT was sent",
         CutCause::ReadOnly(_) => "the server takes no writes any more",
+        CutCause::Unfit(_) => "the server does not fit target_session_attrs",
         CutCause::StillRunning => "a lost attempt of the transaction still runs",
     }
 }
