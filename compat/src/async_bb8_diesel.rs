@@ -25,9 +25,9 @@ impl ManageConnection for HotUpgradeBb8Manager {
     }
 }
 
-/// Runs `work` in a verified transaction. The manager may be the stock one.
+/// Runs `work` in a verified transaction. The pool may be a stock one.
 pub async fn transaction<T: Send + 'static>(
-    pool: &Pool<ConnectionManager<PgConnection>>,
+    pool: &Pool<impl ManageConnection<Connection = Connection<PgConnection>, Error = ConnectionError>>,
     work: impl FnMut(&mut PgConnection) -> QueryResult<T> + Send + 'static,
 ) -> PoolResult<T> {
     let conn = pool.get().await?;
