@@ -77,12 +77,17 @@ pub(crate) fn refresh(conn: &mut PgConnection) -> TransactionState {
 
 /// Rolls back whatever transaction the server has open. A connection on which that fails is marked broken.
 pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
+    rolls_back(conn);
     let rolled_back = conn.batch_execute("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK");
     if rolled_back.is_err() {
         status(conn).set_in_error();
     }
     rolled_back
+}
+
+/// An instrumentation is to know.
+pub(crate) fn rolls_back(conn: &mut PgConnection) {
+    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
 }
 
 /// Runs questions so that their failure can't abort the transaction that they may be part of.

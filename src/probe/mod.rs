@@ -4,5 +4,6 @@
 pub(crate) mod check;
 pub(crate) mod identify;
 pub(crate) mod load;
+pub(crate) mod plans;
 pub(crate) mod session;
 pub(crate) mod sql;

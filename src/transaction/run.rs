@@ -14,8 +14,11 @@ use crate::connection::transaction_state::{
     TransactionState, depth, is_broken, is_marked, refresh, roll_back, status,
 };
 use crate::report::log;
+use crate::report::stats::COUNTERS;
+use crate::synchronize::filled_from;
 use crate::transaction::begin::{Begin, begin};
-use crate::transaction::heal::{Healed, Healing, MAX_RERUNS, Unknown, heal};
+use crate::transaction::heal::{Healed, MAX_RERUNS, heal_after};
+use crate::transaction::plans::{Asked, roll_back_and_ask};
 
 /// Runs `closure` in a verified transaction.
 pub(crate) fn run<T, E: From<Error>>(
@@ -61,40 +64,46 @@ fn run_until_over<T, E: From<Error>>(
     how: &Begin,
     mut closure: impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
-    let mut reruns = 0;
-    let mut healing: Option<Healing> = None;
-    loop {
+    let mut healed = Healed::Nothing;
+    for reruns in 0.. {
         let begun = begin(conn, how)?;
+        notes::take_failed_in_savepoint(conn);
         let attempted = attempt(conn, &mut closure);
         begun.leave(conn);
-        let error = match attempted {
-            Attempt::Over(result) => {
-                if result.is_err() {
-                    notes::set_rolled_back(conn);
-                }
-                return result;
+        let failed = match attempted {
+            Ok(value) => {
+                healed.succeeded(conn);
+                return Ok(value);
             }
-            Attempt::Aborted(error) => error,
+            Err(failed) => failed,
         };
-        if let Some(healing) = healing.take() {
-            healing.was_in_vain(conn);
+        healed.was_in_vain(conn);
+        let may_rerun = failed.may_rerun && reruns < MAX_RERUNS;
+        healed = failed.asked.map_or(Healed::Nothing, |asked| heal_after(conn, asked, failed.may_rerun));
+        if !may_rerun || matches!(healed, Healed::Nothing) {
+            give_up(conn, healed, failed.may_rerun);
+            return Err(failed.error);
         }
-        if reruns == MAX_RERUNS {
-            return Err(error);
-        }
-        match heal(conn, Unknown::IsEmpty) {
-            Healed::Nothing => {
-                notes::set_rolled_back(conn);
-                return Err(error);
-            }
-            Healed::Types => {}
-            Healed::Statements(statements) => healing = Some(statements),
-        }
-        reruns += 1;
+        healed.runs_again();
         log::note(format_args!(
             "a transaction failed and was rolled back; types or the catalog changed, so it runs again"
         ));
     }
+    unreachable!("it returns after the last rerun")
+}
+
+/// The error is the application's. The next use of the connection finds correct caches all the same.
+fn give_up(conn: &mut PgConnection, healed: Healed, has_failed: bool) {
+    if has_failed {
+        COUNTERS.failures_left.increment();
+    }
+    if !matches!(healed, Healed::Nothing) {
+        healed.was_in_vain(conn);
+        if filled_from(conn).is_some_and(|snapshot| !snapshot.is_uncertain()) {
+            caches::restore_statement_cache(conn);
+        }
+    }
+    notes::set_rolled_back(conn);
 }
 
 /// Runs `closure` in a savepoint of an open transaction, as stock Diesel does. If it is rolled back, so is a search
@@ -117,28 +126,66 @@ pub(crate) fn run_nested<T, E>(
     result
 }
 
-enum Attempt<T, E> {
-    Over(Result<T, E>),
-    /// A statement failed, and the transaction was rolled back without having been committed.
-    Aborted(E),
+/// Notes whether a statement failed in it: the transaction around it may be in order again when it ends.
+pub(crate) fn watched<T, E>(
+    conn: &mut PgConnection,
+    closure: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let result = closure(conn);
+    if result.is_err() && refresh(conn) == TransactionState::Aborted {
+        notes::set_failed_in_savepoint(conn);
+    }
+    result
+}
+
+struct Failed<E> {
+    error: E,
+    /// A statement had failed, and the transaction was rolled back without having been committed.
+    may_rerun: bool,
+    /// `None` if it is no use to ask.
+    asked: Option<Asked>,
+}
+
+impl<E> Failed<E> {
+    fn for_good(error: impl Into<E>) -> Self {
+        Failed { error: error.into(), may_rerun: false, asked: None }
+    }
 }
 
 fn attempt<T, E: From<Error>>(
     conn: &mut PgConnection,
     closure: &mut impl FnMut(&mut PgConnection) -> Result<T, E>,
-) -> Attempt<T, E> {
-    match closure(conn) {
-        Ok(value) => match commit(conn) {
-            Ok(()) => Attempt::Over(Ok(value)),
-            Err(NotCommitted::Aborted(error)) => Attempt::Aborted(error.into()),
-            Err(NotCommitted::Otherwise(error)) => Attempt::Over(Err(error.into())),
-        },
-        Err(error) => {
-            // Of a transaction that the closure ended, or a lost connection, the outcome is unknown.
-            let is_aborted = is_marked(conn) && refresh(conn) == TransactionState::Aborted;
-            let is_rolled_back = !is_broken(conn) && roll_back(conn).is_ok();
-            if is_aborted && is_rolled_back { Attempt::Aborted(error) } else { Attempt::Over(Err(error)) }
+) -> Result<T, Failed<E>> {
+    let error = match closure(conn) {
+        Ok(value) => {
+            return match commit(conn) {
+                Ok(()) => Ok(value),
+                Err(NotCommitted::Aborted(error)) => {
+                    Err(Failed { error: error.into(), may_rerun: true, asked: Some(Asked::Nothing) })
+                }
+                Err(NotCommitted::Otherwise(error)) => Err(Failed::for_good(error)),
+            };
         }
+        Err(error) => error,
+    };
+    // Of a transaction that the closure ended, or a lost connection, the outcome is unknown.
+    let state = if is_marked(conn) { refresh(conn) } else { TransactionState::NoTransaction };
+    let is_aborted = state == TransactionState::Aborted;
+    let may_rerun = is_aborted || state == TransactionState::Open && notes::take_failed_in_savepoint(conn);
+    let rolled_back = match state {
+        _ if is_broken(conn) => return Err(Failed::for_good(error)),
+        TransactionState::Aborted if !notes::is_prepared_by_pooler(conn) => {
+            roll_back(conn).map(|()| Some(Asked::Nothing))
+        }
+        // What failed in a savepoint was rolled back with it: nothing shows whether something did.
+        TransactionState::Aborted | TransactionState::Open => roll_back_and_ask(conn).map(Some),
+        TransactionState::NoTransaction | TransactionState::Lost => roll_back(conn).map(|()| None),
+    };
+    match rolled_back {
+        // In order, and not asked: the error is the application's.
+        Ok(Some(Asked::Nothing)) if !may_rerun => Err(Failed::for_good(error)),
+        Ok(asked) => Err(Failed { error, may_rerun, asked }),
+        Err(_) => Err(Failed::for_good(error)),
     }
 }
 
