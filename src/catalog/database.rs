@@ -17,6 +17,9 @@ const SLOW_LOOK: Duration = Duration::from_millis(10);
 /// by this factor: looks take at most a hundredth of a server process's time.
 const SLOW_LOOK_FACTOR: u32 = 100;
 
+/// One slow answer may be a server that is busy with something else.
+const SLOW_ANSWERS: u32 = 3;
+
 /// How long a connection waits for another one's look before it looks for itself. The other one may be queued behind a
 /// transaction that the waiting thread holds open.
 const LOOK_PATIENCE: Duration = Duration::from_millis(50);
@@ -44,6 +47,19 @@ struct Known {
     slow_look: Option<Duration>,
     /// Until then, the catalog is not asked for changes after an error.
     catalog_rests_until: Option<Instant>,
+    /// How many answers in a row were slow.
+    slow_answers: u32,
+    catalog: Option<CatalogState>,
+    pooler_follows: Option<bool>,
+}
+
+/// A state of the catalog, and since when this process knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CatalogState {
+    pub(crate) changes: u64,
+    pub(crate) objects: u32,
+    /// By the server's clock, in microseconds since 1970. What was prepared before may be out of date.
+    pub(crate) since: i64,
 }
 
 impl Known {
@@ -192,10 +208,36 @@ impl Database {
         self.lock().catalog_rests_until.is_none_or(|until| until <= clock::now())
     }
 
-    /// The catalog had not changed, and it took the server that long to say so. On a large one it is then not asked for
-    /// a while, so that an application whose statements fail all the time does not keep the server busy.
+    /// The catalog had not changed, and it took the server that long to say so. If several such answers in a row are
+    /// slow, the catalog is large, and is not asked for a while, so that an application whose statements fail all the
+    /// time does not keep the server busy.
     pub(crate) fn has_not_changed(&self, took: Duration) {
-        self.lock().catalog_rests_until = (took > SLOW_LOOK).then(|| clock::now() + took * SLOW_LOOK_FACTOR);
+        let mut known = self.lock();
+        known.slow_answers = if took > SLOW_LOOK { known.slow_answers.saturating_add(1) } else { 0 };
+        let rests = known.slow_answers >= SLOW_ANSWERS;
+        known.catalog_rests_until = rests.then(|| clock::now() + took * SLOW_LOOK_FACTOR);
+    }
+
+    pub(crate) fn catalog_state(&self) -> Option<CatalogState> {
+        self.lock().catalog
+    }
+
+    /// Notes what the catalog is now, and says since when that is known.
+    pub(crate) fn saw(&self, now: CatalogState) -> i64 {
+        let mut known = self.lock();
+        let is_same = |before: &CatalogState| (before.changes, before.objects) == (now.changes, now.objects);
+        let state = known.catalog.filter(is_same).unwrap_or(now);
+        known.catalog = Some(state);
+        state.since
+    }
+
+    /// Does the pooler notice that its server connection's statements were deallocated? `None` if that was not tried.
+    pub(crate) fn pooler_follows(&self) -> Option<bool> {
+        self.lock().pooler_follows
+    }
+
+    pub(crate) fn set_pooler_follows(&self, follows: bool) {
+        self.lock().pooler_follows = Some(follows);
     }
 
     /// A look that no other connection waits for.

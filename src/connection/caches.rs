@@ -49,7 +49,10 @@ fn empty_statements(conn: &mut PgConnection, level: Level) -> QueryResult<CacheS
     if resets.is_some() {
         COUNTERS.resets.increment();
     }
-    let Prepared { size, is_own, mark } = statements::statement_cache(conn, level)?;
+    let Prepared { size, is_own, is_prepared_by_pooler, mark } = statements::statement_cache(conn, level)?;
+    if let Some(is_prepared_by_pooler) = is_prepared_by_pooler {
+        notes::set_prepared_by_pooler(conn, is_prepared_by_pooler);
+    }
     if let Some(mark) = mark {
         notes::set_mark(conn, mark);
     }
@@ -69,6 +72,17 @@ pub(crate) fn restore_statement_cache(conn: &mut PgConnection) {
         conn.set_prepared_statement_cache_size(size);
         notes::change_lasting(conn, |lasting| lasting.suspended_cache = None);
     }
+}
+
+/// Runs something with the user's setting while the statement cache is suspended.
+pub(crate) fn with_statement_cache<T>(conn: &mut PgConnection, work: impl FnOnce(&mut PgConnection) -> T) -> T {
+    let Some(size) = notes::lasting(conn).suspended_cache else {
+        return work(conn);
+    };
+    conn.set_prepared_statement_cache_size(size);
+    let done = work(conn);
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+    done
 }
 
 /// Empties the OID cache. No round trip. The connection is *unknown* afterwards.

@@ -29,32 +29,36 @@ pub(crate) fn set_snapshot(conn: &mut PgConnection, id: SnapshotId) {
 
 /// The state of the catalog when the caches were emptied last. Statements that are prepared later can't be older.
 pub(crate) fn mark(conn: &mut PgConnection) -> Mark {
-    read_mark(conn, ["mark", "changes at mark"]).unwrap_or_default()
+    read_mark(conn, MARK).unwrap_or_default()
 }
 
 pub(crate) fn set_mark(conn: &mut PgConnection, mark: Mark) {
-    write_mark(conn, ["mark", "changes at mark"], mark);
+    write_mark(conn, MARK, mark);
 }
+
+const MARK: [&str; 3] = ["mark", "changes at mark", "objects at mark"];
+const NOW: [&str; 3] = ["now", "changes now", "objects now"];
 
 /// What was found after a statement failed. `None` if the catalog was not asked.
 pub(crate) fn take_state_after_failure(conn: &mut PgConnection) -> Option<Mark> {
-    let now = read_mark(conn, ["now", "changes now"]).filter(|now| *now != Mark::default());
-    write_mark(conn, ["now", "changes now"], Mark::default());
+    let now = read_mark(conn, NOW).filter(|now| *now != Mark::default());
+    write_mark(conn, NOW, Mark::default());
     now
 }
 
 pub(crate) fn set_state_after_failure(conn: &mut PgConnection, now: Mark) {
-    write_mark(conn, ["now", "changes now"], now);
+    write_mark(conn, NOW, now);
 }
 
-fn read_mark(conn: &mut PgConnection, [name, changes]: [&'static str; 2]) -> Option<Mark> {
-    let (bits, changes) = (read(conn, name)?, read(conn, changes)?);
-    Some(Mark { oldest_open: (bits >> 32) as u32, vanished: bits as u32, changes })
+fn read_mark(conn: &mut PgConnection, [name, changes, objects]: [&'static str; 3]) -> Option<Mark> {
+    let (bits, changes, objects) = (read(conn, name)?, read(conn, changes)?, read(conn, objects)?);
+    Some(Mark { oldest_open: (bits >> 32) as u32, vanished: bits as u32, changes, objects: objects as u32 })
 }
 
-fn write_mark(conn: &mut PgConnection, [name, changes]: [&'static str; 2], mark: Mark) {
+fn write_mark(conn: &mut PgConnection, [name, changes, objects]: [&'static str; 3], mark: Mark) {
     write(conn, name, u64::from(mark.oldest_open) << 32 | u64::from(mark.vanished));
     write(conn, changes, mark.changes);
+    write(conn, objects, u64::from(mark.objects));
 }
 
 /// Was a verified transaction rolled back since the caches were emptied?
@@ -76,6 +80,61 @@ pub(crate) fn was_suspected_in_vain(conn: &mut PgConnection) -> bool {
 pub(crate) fn set_suspected_in_vain(conn: &mut PgConnection) {
     set_since(conn, "suspected");
 }
+
+/// Does a pooler prepare the statements of this connection?
+pub(crate) fn is_prepared_by_pooler(conn: &mut PgConnection) -> bool {
+    read(conn, BY_POOLER) == Some(1)
+}
+
+pub(crate) fn set_prepared_by_pooler(conn: &mut PgConnection, is: bool) {
+    write(conn, BY_POOLER, u64::from(is));
+}
+
+const BY_POOLER: &str = "by pooler";
+
+/// Behind a pooler, it is not known which of its server connections have statements that are out of date. So many reruns
+/// in vain are made after a change, before only one is made every ten seconds.
+const MAX_RERUNS_IN_VAIN: u64 = 8;
+
+pub(crate) fn may_rerun_in_vain(conn: &mut PgConnection) -> bool {
+    read(conn, IN_VAIN).unwrap_or_default() < MAX_RERUNS_IN_VAIN || !was_suspected_in_vain(conn)
+}
+
+pub(crate) fn add_rerun_in_vain(conn: &mut PgConnection) {
+    let before = read(conn, IN_VAIN).unwrap_or_default();
+    write(conn, IN_VAIN, before.saturating_add(1));
+    set_suspected_in_vain(conn);
+}
+
+pub(crate) fn forget_reruns_in_vain(conn: &mut PgConnection) {
+    write(conn, IN_VAIN, 0);
+}
+
+const IN_VAIN: &str = "in vain";
+
+/// Did a statement fail in a nested verified transaction, which was then rolled back?
+pub(crate) fn take_failed_in_savepoint(conn: &mut PgConnection) -> bool {
+    let failed = read(conn, FAILED_IN_SAVEPOINT) == Some(1);
+    write(conn, FAILED_IN_SAVEPOINT, 0);
+    failed
+}
+
+pub(crate) fn set_failed_in_savepoint(conn: &mut PgConnection) {
+    write(conn, FAILED_IN_SAVEPOINT, 1);
+}
+
+const FAILED_IN_SAVEPOINT: &str = "failed in savepoint";
+
+/// After it was no use to suspect that all statements are gone, it is not suspected for this time.
+pub(crate) fn was_none_left_in_vain(conn: &mut PgConnection) -> bool {
+    since(conn, NONE_LEFT).is_some_and(|elapsed| elapsed < UNSUSPECTED_FOR)
+}
+
+pub(crate) fn set_none_left_in_vain(conn: &mut PgConnection) {
+    set_since(conn, NONE_LEFT);
+}
+
+const NONE_LEFT: &str = "none left";
 
 /// What stays when the caches are emptied.
 #[derive(Debug, Clone, Copy, Default)]
@@ -146,19 +205,21 @@ pub(crate) fn clear_refused(conn: &mut PgConnection) {
 
 /// Takes over what has to stay when the OID cache is emptied.
 pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
-    const LASTING: [&str; 10] = [
+    let kept = [
         "lasting",
         "refused",
-        "mark",
-        "changes at mark",
         "suspected",
         "connected",
         "unfit",
         "manager",
         "was writable",
         "may not lock",
+        BY_POOLER,
+        IN_VAIN,
+        FAILED_IN_SAVEPOINT,
+        NONE_LEFT,
     ];
-    let kept = LASTING.map(|name| (name, read(conn, name)));
+    let kept: Vec<_> = kept.into_iter().chain(MARK).map(|name| (name, read(conn, name))).collect();
     empty(conn);
     for (name, value) in kept {
         if let Some(value) = value {

@@ -14,6 +14,7 @@ use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
 use crate::probe::load::{self, Load};
 use crate::probe::lost_attempt::{By, EndLostAttempt, Key, MayLock};
+use crate::probe::plans::{AskPlans, Kept, Plans};
 use crate::probe::session;
 use crate::probe::writes::TakesWrites;
 
@@ -75,7 +76,17 @@ pub(crate) fn require_fit(conn: &mut PgConnection) -> QueryResult<()> {
 ///
 /// Asked again at every reset, and remembered nowhere: the user may have changed it in between.
 pub(crate) fn statement_cache(conn: &mut PgConnection, level: Level) -> QueryResult<Prepared> {
-    send_identify(conn, &Question::default(), level, Text::Second).map(Prepared::decode)
+    send_identify(conn, &Question::default(), level, Text::Second).map(|row| Prepared::decode(row, level))
+}
+
+/// What the catalog and this server connection's statements are now. One round trip.
+pub(crate) fn plans(conn: &mut PgConnection) -> QueryResult<Plans> {
+    AskPlans.get_result(conn).map(Plans::decode)
+}
+
+/// Uses a statement that a pooler keeps. One round trip, and one to prepare it.
+pub(crate) fn use_kept(conn: &mut PgConnection) -> QueryResult<()> {
+    Kept.get_result::<i32>(conn).map(drop)
 }
 
 fn send_identify(

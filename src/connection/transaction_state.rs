@@ -79,7 +79,7 @@ pub(crate) fn refresh(conn: &mut PgConnection) -> TransactionState {
 
 /// Rolls back whatever transaction the server has open. A connection on which that fails is marked broken.
 pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
+    rolls_back(conn);
     let rolled_back = conn.batch_execute("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK");
     if rolled_back.is_err() {
         status(conn).set_in_error();
@@ -89,7 +89,7 @@ pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
 
 /// Rolls back as [`roll_back`] does, and asks in the same message whether the server takes writes.
 pub(crate) fn roll_back_and_ask_for_writes(conn: &mut PgConnection) -> QueryResult<bool> {
-    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
+    rolls_back(conn);
     let ask = fails_without_writes();
     match conn.batch_execute(&format!("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK; {ask}")) {
         Ok(()) => Ok(true),
@@ -110,6 +110,11 @@ pub(crate) fn was_lost_meanwhile(conn: &mut PgConnection) -> bool {
         status(conn).set_in_error();
     }
     is_closed
+}
+
+/// An instrumentation is to know.
+pub(crate) fn rolls_back(conn: &mut PgConnection) {
+    conn.instrumentation().on_connection_event(InstrumentationEvent::rollback_transaction(NonZeroU32::MIN));
 }
 
 /// Runs questions so that their failure can't abort the transaction that they may be part of.

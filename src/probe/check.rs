@@ -16,8 +16,9 @@ use crate::catalog::tracked::tracked;
 use crate::probe::lost_attempt::Lock;
 use crate::probe::session::{and_fits, fails_if_unfit};
 use crate::probe::sql::{
-    CATALOG_FILE, DATABASE, DIGEST, FOUND, IN_RECOVERY, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER,
-    VANISHED_STATEMENTS, VERSION, WATCHED, array, catalog_changes_since, constant, only_tracked, sees_the_present,
+    CATALOG_FILE, DATABASE, DIGEST, FOUND, IN_RECOVERY, OBJECTS, ROLE, SEARCH_PATH, SHOWN, STARTED,
+    SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION, WATCHED, array, catalog_changes_since, constant,
+    only_tracked, sees_the_present,
 };
 
 const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
@@ -80,6 +81,9 @@ pub(crate) enum Looked {
     Otherwise,
 }
 
+/// What [`VANISHED_STATEMENTS`] says if there is none of Diesel's statements.
+pub(crate) const NONE_LEFT: u32 = 1_000_000_000;
+
 /// A state of the catalog, and of the statements that a session has prepared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -89,6 +93,22 @@ pub(crate) struct Mark {
     pub(crate) changes: u64,
     /// How many of Diesel's prepared statements are gone.
     pub(crate) vanished: u32,
+    /// How many objects the schemas had.
+    pub(crate) objects: u32,
+}
+
+impl Mark {
+    /// May statements be out of date that were prepared at this mark or later?
+    pub(crate) fn differs(self, now: Mark) -> bool {
+        let have_vanished = now.vanished > self.vanished && !now.has_none_left();
+        now.changes != self.changes || now.objects != self.objects || have_vanished
+    }
+
+    /// Has the session none of Diesel's statements? Diesel may have prepared none, or all of them are gone, or a pooler
+    /// gives them other names.
+    pub(crate) fn has_none_left(self) -> bool {
+        self.vanished == NONE_LEFT
+    }
 }
 
 /// `BEGIN` and the check in one message, which can have no binds, and whose results Diesel does not show. It fails if
@@ -180,7 +200,7 @@ pub(crate) struct CheckAndLook {
     mark: Option<Mark>,
 }
 
-pub(crate) type Row = (bool, (i64, i64), i64);
+pub(crate) type Row = (bool, (i64, i64, i64), i64);
 
 impl CheckAndLook {
     pub(crate) fn of(
@@ -195,11 +215,12 @@ impl CheckAndLook {
     }
 
     pub(crate) fn decode(row: Option<Row>, mark: Option<Mark>) -> Looked {
-        row.map_or(Looked::Otherwise, |(is_public, (changes, vanished), took)| Looked::NothingNew {
+        row.map_or(Looked::Otherwise, |(is_public, (changes, objects, vanished), took)| Looked::NothingNew {
             took: Duration::from_micros(took.unsigned_abs()),
             is_public,
             now: mark.map(|mark| Mark {
                 changes: changes.unsigned_abs(),
+                objects: u32::try_from(objects).unwrap_or_default(),
                 vanished: u32::try_from(vanished).unwrap_or_default(),
                 ..mark
             }),
@@ -208,7 +229,7 @@ impl CheckAndLook {
 }
 
 impl Query for CheckAndLook {
-    type SqlType = (Bool, (BigInt, BigInt), BigInt);
+    type SqlType = (Bool, (BigInt, BigInt, BigInt), BigInt);
 }
 
 impl RunQueryDsl<PgConnection> for CheckAndLook {}
@@ -225,11 +246,11 @@ impl QueryFragment<Pg> for CheckAndLook {
         out.push_sql("/* diesel-postgres-hot-upgrade: check and look */ SELECT ");
         out.push_sql(sees_the_present(self.in_transaction));
         if let Some(mark) = self.mark {
-            for sql in [", ", &catalog_changes_since(mark.oldest_open), ", ", VANISHED_STATEMENTS] {
+            for sql in [", ", &catalog_changes_since(mark.oldest_open), ", ", OBJECTS, ", ", VANISHED_STATEMENTS] {
                 out.push_sql(sql);
             }
         } else {
-            out.push_sql(", 0::pg_catalog.int8, 0::pg_catalog.int8");
+            out.push_sql(", 0::pg_catalog.int8, 0::pg_catalog.int8, 0::pg_catalog.int8");
         }
         // The microseconds since the message came, as the condition was evaluated before.
         out.push_sql(

@@ -11,7 +11,7 @@ use crate::catalog::server::Server;
 use crate::catalog::snapshot::{Question, Shown};
 use crate::probe::check::Mark;
 use crate::probe::sql::{
-    CATALOG_FILE, DATABASE, DEFAULT_READ_ONLY, FOUND, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT,
+    CATALOG_FILE, DATABASE, DEFAULT_READ_ONLY, FOUND, IN_RECOVERY, IS_PREPARED_BY_POOLER, LAST_STATEMENT, OBJECTS,
     OLDEST_OPEN, ROLE, SEARCH_PATH, SHOWN, STARTED, SYSTEM_IDENTIFIER, VANISHED_STATEMENTS, VERSION,
 };
 
@@ -79,25 +79,34 @@ pub(crate) struct Prepared {
     pub(crate) size: CacheSize,
     /// They are this session's alone, so `DEALLOCATE ALL` concerns no other client.
     pub(crate) is_own: bool,
+    /// A pooler prepares them for its clients. `None` if the role may not ask.
+    pub(crate) is_prepared_by_pooler: Option<bool>,
     /// What to compare with after that. `None` if older plans than this may be met.
     pub(crate) mark: Option<Mark>,
 }
 
 impl Prepared {
     /// Of the second text, after the first one was run: what comes back says which text ran.
-    pub(crate) fn decode((text, mark, ..): Row) -> Self {
+    pub(crate) fn decode((text, mark, ..): Row, level: Level) -> Self {
         let size = if text == FIRST_TEXT { CacheSize::Unbounded } else { CacheSize::Disabled };
-        let (oldest_open, last, vanished, is_prepared_by_pooler) = mark;
+        let (oldest_open, objects, (last, vanished, is_prepared_by_pooler)) = mark;
         let is_own = last > 0 && !is_prepared_by_pooler;
         // After `DEALLOCATE ALL`, every number up to the last one is gone.
         let vanished = u32::try_from(if is_own { last } else { vanished }).unwrap_or_default();
         // A transaction's id has 32 bits where rows are compared with it.
-        let mark = Mark { oldest_open: oldest_open as u32, changes: 0, vanished };
-        Prepared { size, is_own, mark: (!is_prepared_by_pooler).then_some(mark) }
+        let objects = u32::try_from(objects).unwrap_or_default();
+        let mark = Mark { oldest_open: oldest_open as u32, changes: 0, vanished, objects };
+        Prepared {
+            size,
+            is_own,
+            is_prepared_by_pooler: (level == Level::Identified).then_some(is_prepared_by_pooler),
+            mark: (!is_prepared_by_pooler).then_some(mark),
+        }
     }
 }
 
-pub(crate) type Row = (i32, (i64, i64, i64, bool), (String, String), Vec<String>);
+type Statements = (i64, i64, bool);
+pub(crate) type Row = (i32, (i64, i64, Statements), (String, String), Vec<String>);
 
 pub(crate) const IDENTIFIED: u8 = 0;
 pub(crate) const UNIDENTIFIED: u8 = 1;
@@ -112,7 +121,7 @@ pub(crate) enum Text {
 }
 
 /// For a role that may not ask: after an error, a transaction runs once more than it has to.
-const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8, 0::pg_catalog.int8, true";
+const UNMARKED: &str = "0::pg_catalog.int8, 0::pg_catalog.int8, 0::pg_catalog.int8, 0::pg_catalog.int8, true";
 
 /// One statement for each [`Level`], as each has a static `QueryId`.
 pub(crate) struct Identify<'a, const LEVEL: u8> {
@@ -121,8 +130,12 @@ pub(crate) struct Identify<'a, const LEVEL: u8> {
 }
 
 impl<const LEVEL: u8> Query for Identify<'_, LEVEL> {
-    type SqlType =
-        (Integer, (BigInt, BigInt, BigInt, Bool), (sql_types::Text, sql_types::Text), Array<sql_types::Text>);
+    type SqlType = (
+        Integer,
+        (BigInt, BigInt, (BigInt, BigInt, Bool)),
+        (sql_types::Text, sql_types::Text),
+        Array<sql_types::Text>,
+    );
 }
 
 impl<const LEVEL: u8> RunQueryDsl<PgConnection> for Identify<'_, LEVEL> {}
@@ -149,12 +162,19 @@ impl<const LEVEL: u8> QueryFragment<Pg> for Identify<'_, LEVEL> {
                 return Ok(());
             }
         };
-        let mark = if level == Level::Identified {
-            [OLDEST_OPEN, LAST_STATEMENT, VANISHED_STATEMENTS, IS_PREPARED_BY_POOLER].join(", ")
+        if level == Level::Identified {
+            for sql in [OLDEST_OPEN, ", CASE WHEN "] {
+                out.push_sql(sql);
+            }
+            // Counting takes milliseconds if there are thousands of objects. Only the second answer is used.
+            out.push_bind_param::<Bool, _>(if self.text == Text::Second { &true } else { &false })?;
+            let statements = [LAST_STATEMENT, VANISHED_STATEMENTS, IS_PREPARED_BY_POOLER].join(", ");
+            for sql in [" THEN ", OBJECTS, " ELSE 0::pg_catalog.int8 END, ", &statements] {
+                out.push_sql(sql);
+            }
         } else {
-            UNMARKED.to_owned()
-        };
-        out.push_sql(&mark);
+            out.push_sql(UNMARKED);
+        }
         out.push_sql(", ");
         out.push_sql(SHOWN[0]);
         out.push_bind_param::<Array<Oid>, _>(&self.question.oids)?;

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod identify;
 pub(crate) mod load;
 pub(crate) mod lost_attempt;
+pub(crate) mod plans;
 pub(crate) mod session;
 pub(crate) mod sql;
 pub(crate) mod writes;

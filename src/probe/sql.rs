@@ -90,8 +90,8 @@ pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), 
 /// A transaction's id, in 32 bits, below which every transaction had ended.
 pub(crate) const OLDEST_OPEN: &str = "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())";
 
-/// Sums up the transactions that have created or changed types, relations, columns and functions since that one: it is
-/// another number after each change that is committed. What is temporary does not count: no other session uses it.
+/// Sums up the transactions that have created or changed types, relations, columns, functions and schemas since that
+/// one: it is another number after each change that is committed. What is temporary does not count: no other session uses it.
 pub(crate) fn catalog_changes_since(transaction: u32) -> String {
     let changes = |catalog: &str, row: &str, lasting: &str| {
         format!(
@@ -114,16 +114,31 @@ pub(crate) fn catalog_changes_since(transaction: u32) -> String {
         changes("pg_type", "t", &is_in_lasting_schema("t.typnamespace")),
         changes("pg_class", "c", is_lasting),
         changes("pg_proc", "p", &is_in_lasting_schema("p.pronamespace")),
+        changes("pg_namespace", "s", "s.nspname OPERATOR(pg_catalog.!~) '^pg_(toast_)?temp_'::pg_catalog.text"),
         changes("pg_attribute", "a", &is_column_of_lasting),
     ];
     let changes = changes.join(" UNION ALL ");
     format!("COALESCE((SELECT pg_catalog.sum(changes.changed) FROM ({changes}) changes), 0)::pg_catalog.int8")
 }
 
+/// How many objects the database's schemas have: tables, views, types, functions, operators, and others. What is dropped
+/// leaves no changed row behind, but this number is another one. What is temporary does not count.
+pub(crate) const OBJECTS: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend d \
+     WHERE d.refclassid OPERATOR(pg_catalog.=) 2615::pg_catalog.oid AND NOT (d.refobjid OPERATOR(pg_catalog.=) ANY \
+     (SELECT n.oid FROM pg_catalog.pg_namespace n \
+     WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_(toast_)?temp_'::pg_catalog.text)))";
+
 /// Does a pooler prepare statements for its clients? Then they are older than the connection, and each of the pooler's
 /// server connections has plans of its own.
 pub(crate) const IS_PREPARED_BY_POOLER: &str = "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements s \
      WHERE s.name OPERATOR(pg_catalog.~) '^PGBOUNCER_'::pg_catalog.text)";
+
+/// When the oldest statement was prepared that a pooler keeps in this session, in microseconds since 1970. If there is
+/// none, later than any.
+pub(crate) const OLDEST_PREPARED_BY_POOLER: &str = "COALESCE((SELECT \
+     (pg_catalog.date_part('epoch', pg_catalog.min(s.prepare_time)) \
+     OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8 FROM pg_catalog.pg_prepared_statements s \
+     WHERE s.name OPERATOR(pg_catalog.~) '^PGBOUNCER_'::pg_catalog.text), 9223372036854775807::pg_catalog.int8)";
 
 /// The highest number of a statement that Diesel has prepared in this session, under the name that it gave it. 0: none, or
 /// a pooler gives them other names.

@@ -10,6 +10,8 @@ pub(crate) static COUNTERS: Counters = Counters {
     changes: Counter(AtomicU64::new(0)),
     catalog_loads: Counter(AtomicU64::new(0)),
     resets: Counter(AtomicU64::new(0)),
+    heals_for_types: Counter(AtomicU64::new(0)),
+    heals_for_catalog: Counter(AtomicU64::new(0)),
     reruns_for_types: Counter(AtomicU64::new(0)),
     reruns_for_catalog: Counter(AtomicU64::new(0)),
     failures_left: Counter(AtomicU64::new(0)),
@@ -25,6 +27,8 @@ pub(crate) struct Counters {
     pub(crate) changes: Counter,
     pub(crate) catalog_loads: Counter,
     pub(crate) resets: Counter,
+    pub(crate) heals_for_types: Counter,
+    pub(crate) heals_for_catalog: Counter,
     pub(crate) reruns_for_types: Counter,
     pub(crate) reruns_for_catalog: Counter,
     pub(crate) failures_left: Counter,
@@ -54,6 +58,8 @@ pub struct Stats {
     changes: u64,
     catalog_loads: u64,
     resets: u64,
+    heals_for_types: u64,
+    heals_for_catalog: u64,
     reruns_for_types: u64,
     reruns_for_catalog: u64,
     failures_left: u64,
@@ -85,28 +91,42 @@ impl Stats {
         self.catalog_loads
     }
 
-    /// Closures of verified transactions, and statements of [`hot_query`](crate::HotUpgradeExt::hot_query), that ran
-    /// again after a failure: the sum of [`Stats::reruns_for_types`] and [`Stats::reruns_for_catalog`].
+    /// Failures of verified transactions, and of [`hot_query`](crate::HotUpgradeExt::hot_query), that the application
+    /// did not see, because the rerun succeeded: the sum of [`Stats::heals_for_types`] and
+    /// [`Stats::heals_for_catalog`].
     #[must_use]
     pub fn heals(&self) -> u64 {
-        self.reruns_for_types + self.reruns_for_catalog
+        self.heals_for_types + self.heals_for_catalog
     }
 
-    /// Reruns because types had moved, or because the connection was never checked before.
+    /// Heals after which types had moved, or the connection had never been checked before.
+    #[must_use]
+    pub fn heals_for_types(&self) -> u64 {
+        self.heals_for_types
+    }
+
+    /// Heals of prepared statements that were out of date: a table, a column, a type or a function had changed, or
+    /// statements were gone.
+    #[must_use]
+    pub fn heals_for_catalog(&self) -> u64 {
+        self.heals_for_catalog
+    }
+
+    /// Reruns, also those in vain, because types had moved, or because the connection was never checked before.
     #[must_use]
     pub fn reruns_for_types(&self) -> u64 {
         self.reruns_for_types
     }
 
-    /// Reruns because prepared statements may have been out of date: a table, a column, a type or a function had
+    /// Reruns, also those in vain, because prepared statements may have been out of date: a table, a column, a type or a function had
     /// changed, or statements were gone.
     #[must_use]
     pub fn reruns_for_catalog(&self) -> u64 {
         self.reruns_for_catalog
     }
 
-    /// Failed statements that had nothing to do with the connection's caches: their errors went to the
-    /// application.
+    /// Failures of statements that went to the application: they had nothing to do with the connection's caches, or the
+    /// reruns failed too.
     #[must_use]
     pub fn failures_left(&self) -> u64 {
         self.failures_left
@@ -173,6 +193,8 @@ pub fn stats() -> Stats {
         changes: COUNTERS.changes.get(),
         catalog_loads: COUNTERS.catalog_loads.get(),
         resets: COUNTERS.resets.get(),
+        heals_for_types: COUNTERS.heals_for_types.get(),
+        heals_for_catalog: COUNTERS.heals_for_catalog.get(),
         reruns_for_types: COUNTERS.reruns_for_types.get(),
         reruns_for_catalog: COUNTERS.reruns_for_catalog.get(),
         failures_left: COUNTERS.failures_left.get(),

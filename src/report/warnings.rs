@@ -68,6 +68,16 @@ pub(crate) fn that_a_server_does_not_fit(unfit: Unfit) {
     }
 }
 
+pub(crate) fn that_pooler_does_not_follow() {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if is_first(&WARNED) {
+        warn(format_args!(
+            "the pooler does not notice DEALLOCATE ALL, so it keeps prepared statements that are out of date: use \
+             PgBouncer 1.22 or later, or run its RECONNECT after a migration"
+        ));
+    }
+}
+
 pub(crate) fn that_catalog_is_refused(error: &Error) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if is_first(&WARNED) {

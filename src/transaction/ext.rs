@@ -9,7 +9,7 @@ use crate::environment;
 use crate::transaction::begin::Begin;
 use crate::transaction::builder::HotTransactionBuilder;
 use crate::transaction::query::HotQuery;
-use crate::transaction::run::{run, run_nested};
+use crate::transaction::run::{run, run_nested, watched};
 
 /// Verified transactions and queries, on a [`PgConnection`], so also on a pool's connections.
 ///
@@ -191,7 +191,7 @@ impl HotUpgradeExt for PgConnection {
         E: From<Error>,
     {
         if is_in_transaction(self) || !environment::is_on() {
-            return run_nested(self, |conn| conn.transaction(closure));
+            return run_nested(self, |conn| conn.transaction(|conn| watched(conn, closure)));
         }
         run(self, &Begin::PLAIN, closure).into_result()
     }

@@ -1,9 +1,11 @@
 //! After a failed statement: was it the fault of what the connection remembers?
 
+use std::sync::Arc;
+
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use crate::catalog::snapshot::Question;
+use crate::catalog::snapshot::{Question, Snapshot};
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
 use crate::connection::statements;
@@ -11,6 +13,7 @@ use crate::probe::check::Mark;
 use crate::probe::identify::Level;
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{Outcome, Start, filled_from, synchronize_from};
+use crate::transaction::plans::{Asked, heal_all, heal_held};
 
 /// How often a closure or a statement may run again, after a failure because types or the catalog changed.
 pub(crate) const MAX_RERUNS: usize = 2;
@@ -32,16 +35,59 @@ pub(crate) enum Healed {
 #[derive(Debug)]
 pub(crate) enum Healing {
     Catalog(Mark),
+    /// Any server connection of a pooler may have plans that are out of date.
+    Pooler,
+    /// The server connection was healed on which the statement failed.
+    Held,
+    /// The session has none of Diesel's statements: all may have been deallocated.
+    NoneLeft,
     /// An earlier transaction was rolled back. Diesel may have looked up a type that it had created.
     RolledBack,
 }
 
 impl Healing {
     /// The same failed again: until the catalog changes again, errors are the application's.
-    pub(crate) fn was_in_vain(self, conn: &mut PgConnection) {
+    fn was_in_vain(self, conn: &mut PgConnection) {
         match self {
-            Healing::Catalog(now) => notes::set_mark(conn, now),
+            Healing::Catalog(now) => {
+                // How many had vanished is known since the caches were emptied.
+                let vanished = notes::mark(conn).vanished;
+                notes::set_mark(conn, Mark { vanished, ..now });
+                notes::forget_reruns_in_vain(conn);
+            }
+            Healing::Pooler | Healing::Held => notes::add_rerun_in_vain(conn),
+            Healing::NoneLeft => notes::set_none_left_in_vain(conn),
             Healing::RolledBack => notes::set_suspected_in_vain(conn),
+        }
+    }
+}
+
+impl Healed {
+    /// Something runs again.
+    pub(crate) fn runs_again(&self) {
+        match self {
+            Healed::Nothing => {}
+            Healed::Types => COUNTERS.reruns_for_types.increment(),
+            Healed::Statements(_) => COUNTERS.reruns_for_catalog.increment(),
+        }
+    }
+
+    /// It did not fail again.
+    pub(crate) fn succeeded(&self, conn: &mut PgConnection) {
+        match self {
+            Healed::Nothing => {}
+            Healed::Types => COUNTERS.heals_for_types.increment(),
+            Healed::Statements(_) => {
+                COUNTERS.heals_for_catalog.increment();
+                notes::forget_reruns_in_vain(conn);
+            }
+        }
+    }
+
+    /// It failed again.
+    pub(crate) fn was_in_vain(self, conn: &mut PgConnection) {
+        if let Healed::Statements(healing) = self {
+            healing.was_in_vain(conn);
         }
     }
 }
@@ -54,22 +100,36 @@ pub(crate) enum Unknown {
     MayBeWrong,
 }
 
+/// After a transaction was rolled back: corrects the caches if the message that did it did not say that they are fine.
+pub(crate) fn heal_after(conn: &mut PgConnection, asked: Asked, may_rerun: bool) -> Healed {
+    match asked {
+        Asked::Fine if !may_rerun || !is_rolled_back_suspect(conn) => Healed::Nothing,
+        Asked::SuspectAndHeld(database) => match heal_held(conn, database.as_deref()) {
+            Ok(true) => Healed::Statements(Healing::Held),
+            _ => Healed::Nothing,
+        },
+        Asked::Fine | Asked::Nothing | Asked::Suspect => heal(conn, Unknown::IsEmpty),
+    }
+}
+
 /// Asks the server, and corrects the caches. One round trip if nothing changed.
 pub(crate) fn heal(conn: &mut PgConnection, unknown: Unknown) -> Healed {
     let may_be_wrong = filled_from(conn).is_some() || unknown == Unknown::MayBeWrong;
-    let healed = match synchronize_from(conn, Start::Failed) {
-        Ok(Outcome::Changed(change)) if !change.is_of_search_path_only() => Healed::Types,
+    match synchronize_from(conn, Start::Failed) {
+        // A verified transaction had begun with this search path.
+        Ok(Outcome::Changed(change)) if change.is_of_search_path_only() && unknown == Unknown::IsEmpty => {
+            Healed::Nothing
+        }
+        Ok(Outcome::Changed(_)) => Healed::Types,
         // This crate's own statements were gone, or it was not known what the caches were filled from.
         Ok(Outcome::Primed) if may_be_wrong && filled_from(conn).is_some() => Healed::Types,
         Ok(Outcome::Unchanged) => heal_statements(conn).unwrap_or(Healed::Nothing),
         _ => Healed::Nothing,
-    };
-    match healed {
-        Healed::Nothing => COUNTERS.failures_left.increment(),
-        Healed::Types => COUNTERS.reruns_for_types.increment(),
-        Healed::Statements(_) => COUNTERS.reruns_for_catalog.increment(),
     }
-    healed
+}
+
+fn is_rolled_back_suspect(conn: &mut PgConnection) -> bool {
+    notes::was_rolled_back(conn) && !notes::was_suspected_in_vain(conn)
 }
 
 /// None, or three or four round trips.
@@ -78,17 +138,40 @@ fn heal_statements(conn: &mut PgConnection) -> QueryResult<Healed> {
     let Some(snapshot) = filled_from(conn) else {
         return Ok(Healed::Nothing);
     };
-    let healing = match now.filter(|now| now.changes != mark.changes || now.vanished > mark.vanished) {
-        Some(now) => Healing::Catalog(now),
-        None if notes::was_rolled_back(conn) && !notes::was_suspected_in_vain(conn) => Healing::RolledBack,
-        None => return Ok(Healed::Nothing),
+    let is_changed = now.is_some_and(|now| mark.differs(now));
+    let is_pooled = notes::is_prepared_by_pooler(conn);
+    let healing = match now {
+        Some(now) if is_changed => Healing::Catalog(now),
+        _ if is_pooled && notes::may_rerun_in_vain(conn) => Healing::Pooler,
+        Some(now) if now.has_none_left() && !is_pooled && !notes::was_none_left_in_vain(conn) => Healing::NoneLeft,
+        _ if is_rolled_back_suspect(conn) => Healing::RolledBack,
+        _ => return Ok(Healed::Nothing),
     };
     // An uncertain connection prepares nothing by name, and looks up everything again.
     if snapshot.is_uncertain() {
         return Ok(Healed::Nothing);
     }
+    // Plans may be out of date: those of the pooler too.
+    let is_of_pooler = is_pooled && !matches!(healing, Healing::RolledBack);
+    if is_of_pooler {
+        heal_all(conn, &snapshot.database)?;
+    }
+    // It may have been fine.
+    if !is_of_pooler || notes::snapshot(conn).is_some() {
+        empty_and_fill(conn, &snapshot)?;
+    } else {
+        caches::fill(conn, &snapshot);
+    }
+    if matches!(healing, Healing::NoneLeft) {
+        // From now on there is one, so it shows if they vanish.
+        caches::with_statement_cache(conn, statements::use_kept)?;
+    }
+    Ok(Healed::Statements(healing))
+}
+
+fn empty_and_fill(conn: &mut PgConnection, snapshot: &Arc<Snapshot>) -> QueryResult<()> {
     statements::identify(conn, &Question::default(), Level::Identified)?;
     caches::empty(conn, Level::Identified, StatementCache::Suspended)?;
-    caches::fill(conn, &snapshot);
-    Ok(Healed::Statements(healing))
+    caches::fill(conn, snapshot);
+    Ok(())
 }

@@ -12,8 +12,9 @@ use diesel::result::Error;
 use crate::connection::transaction_state::{is_broken, is_in_transaction};
 use crate::connection::{caches, notes};
 use crate::environment;
+use crate::report::stats::COUNTERS;
 use crate::synchronize::filled_from;
-use crate::transaction::heal::{Healed, Healing, MAX_RERUNS, Unknown, heal};
+use crate::transaction::heal::{Healed, MAX_RERUNS, Unknown, heal};
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the
 /// methods that Diesel has for it.
@@ -99,33 +100,27 @@ fn run<T, Q: QueryFragment<Pg>>(
     statement: impl Fn(&mut PgConnection, &Q) -> QueryResult<T>,
 ) -> QueryResult<T> {
     let mut result = statement(conn, query);
-    let mut healing: Option<Healing> = None;
-    for _ in 0..MAX_RERUNS {
+    let mut healed = Healed::Nothing;
+    for reruns in 0.. {
         let Err(error) = &result else {
+            healed.succeeded(conn);
             break;
         };
         notes::forget_verified(conn);
-        if let Some(healing) = healing.take() {
-            healing.was_in_vain(conn);
-        }
+        healed.was_in_vain(conn);
         let had_no_effect = matches!(error, Error::DatabaseError(..)) && !is_broken(conn) && is_atomic(query);
         if !had_no_effect || is_in_transaction(conn) || !environment::is_on() {
             break;
         }
-        match heal(conn, Unknown::MayBeWrong) {
-            Healed::Nothing => break,
-            Healed::Types => {}
-            Healed::Statements(statements) => healing = Some(statements),
+        healed = if reruns < MAX_RERUNS { heal(conn, Unknown::MayBeWrong) } else { Healed::Nothing };
+        if matches!(healed, Healed::Nothing) {
+            COUNTERS.failures_left.increment();
+            break;
         }
+        healed.runs_again();
         result = statement(conn, query);
         if filled_from(conn).is_some_and(|snapshot| !snapshot.is_uncertain()) {
             caches::restore_statement_cache(conn);
-        }
-    }
-    if result.is_err() {
-        notes::forget_verified(conn);
-        if let Some(healing) = healing.take() {
-            healing.was_in_vain(conn);
         }
     }
     result

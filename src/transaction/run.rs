@@ -15,8 +15,11 @@ use crate::connection::transaction_state::{
     was_lost_meanwhile,
 };
 use crate::report::log;
+use crate::report::stats::COUNTERS;
+use crate::synchronize::filled_from;
 use crate::transaction::begin::{Begin, Others, begin};
-use crate::transaction::heal::{Healed, Healing, MAX_RERUNS, Unknown, heal};
+use crate::transaction::heal::{Healed, MAX_RERUNS, heal_after};
+use crate::transaction::plans::{Asked, roll_back_and_ask};
 
 /// How a verified transaction ended.
 #[derive(Debug)]
@@ -90,43 +93,53 @@ fn run_until_over<T, E: From<Error>>(
     how: &Begin,
     mut closure: impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Ended<T, E> {
-    let mut reruns = 0;
-    let mut healing: Option<Healing> = None;
-    loop {
+    let mut healed = Healed::Nothing;
+    for reruns in 0.. {
         let begun = match begin(conn, how) {
             Ok(begun) => begun,
             Err(error) => return Ended::NotBegun(error),
         };
+        notes::take_failed_in_savepoint(conn);
         let attempted = attempt(conn, how.others, &mut closure);
         begun.leave(conn);
-        let error = match attempted {
+        let failed = match attempted {
             Attempt::Over(ended) => {
-                if !matches!(ended, Ended::Committed(_)) {
+                if matches!(ended, Ended::Committed(_)) {
+                    healed.succeeded(conn);
+                } else {
                     notes::set_rolled_back(conn);
                 }
                 return ended;
             }
-            Attempt::Aborted(error) => error,
+            Attempt::Failed(failed) => failed,
         };
-        if let Some(healing) = healing.take() {
-            healing.was_in_vain(conn);
+        healed.was_in_vain(conn);
+        let may_rerun = failed.may_rerun && reruns < MAX_RERUNS;
+        healed = failed.asked.map_or(Healed::Nothing, |asked| heal_after(conn, asked, failed.may_rerun));
+        if !may_rerun || matches!(healed, Healed::Nothing) {
+            give_up(conn, healed, failed.may_rerun);
+            return Ended::Failed(failed.error);
         }
-        if reruns == MAX_RERUNS {
-            return Ended::Failed(error);
-        }
-        match heal(conn, Unknown::IsEmpty) {
-            Healed::Nothing => {
-                notes::set_rolled_back(conn);
-                return Ended::Failed(error);
-            }
-            Healed::Types => {}
-            Healed::Statements(statements) => healing = Some(statements),
-        }
-        reruns += 1;
+        healed.runs_again();
         log::note(format_args!(
             "a transaction failed and was rolled back; types or the catalog changed, so it runs again"
         ));
     }
+    unreachable!("it returns after the last rerun")
+}
+
+/// The error is the application's. The next use of the connection finds correct caches all the same.
+fn give_up(conn: &mut PgConnection, healed: Healed, has_failed: bool) {
+    if has_failed {
+        COUNTERS.failures_left.increment();
+    }
+    if !matches!(healed, Healed::Nothing) {
+        healed.was_in_vain(conn);
+        if filled_from(conn).is_some_and(|snapshot| !snapshot.is_uncertain()) {
+            caches::restore_statement_cache(conn);
+        }
+    }
+    notes::set_rolled_back(conn);
 }
 
 /// Runs `closure` in a savepoint of an open transaction, as stock Diesel does. If it is rolled back, so is a search
@@ -149,10 +162,30 @@ pub(crate) fn run_nested<T, E>(
     result
 }
 
+/// Notes whether a statement failed in it: the transaction around it may be in order again when it ends.
+pub(crate) fn watched<T, E>(
+    conn: &mut PgConnection,
+    closure: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let result = closure(conn);
+    if result.is_err() && refresh(conn) == TransactionState::Aborted {
+        notes::set_failed_in_savepoint(conn);
+    }
+    result
+}
+
 enum Attempt<T, E> {
     Over(Ended<T, E>),
-    /// A statement failed, and the transaction was rolled back without having been committed.
-    Aborted(E),
+    Failed(Failed<E>),
+}
+
+/// The transaction was rolled back, and the connection is in order.
+struct Failed<E> {
+    error: E,
+    /// A statement had failed before `COMMIT`, so nothing was committed.
+    may_rerun: bool,
+    /// `None` if it is no use to ask.
+    asked: Option<Asked>,
 }
 
 fn attempt<T, E: From<Error>>(
@@ -175,25 +208,58 @@ fn attempt<T, E: From<Error>>(
 
 /// Ends a transaction that failed while its closure ran.
 fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> Attempt<T, E> {
+    // Of a transaction that the closure ended, the outcome is unknown.
     let was_marked = is_marked(conn);
-    let state = refresh(conn);
-    if state == TransactionState::Lost {
-        return Attempt::Over(Ended::Lost(error));
-    }
-    let takes_writes = if others == Others::IfLostOrReadOnly && was_marked {
-        roll_back_and_ask_for_writes(conn)
-    } else {
-        roll_back(conn).map(|()| true)
+    let state = match refresh(conn) {
+        TransactionState::Lost => return Attempt::Over(Ended::Lost(error)),
+        state if was_marked => state,
+        _ => TransactionState::NoTransaction,
     };
-    match takes_writes {
-        Ok(false) => {
+    let may_rerun = match state {
+        TransactionState::Aborted => true,
+        // What failed in a savepoint was rolled back with it.
+        TransactionState::Open => notes::take_failed_in_savepoint(conn),
+        TransactionState::NoTransaction | TransactionState::Lost => false,
+    };
+    match roll_back_and_look(conn, others, state) {
+        Ok(LookedAfter::WithoutWrites) => {
             // No pool hands it out again.
             status(conn).set_in_error();
             Attempt::Over(Ended::ReadOnly(error))
         }
-        // Of a transaction that the closure ended, the outcome is unknown.
-        Ok(true) if was_marked && state == TransactionState::Aborted => Attempt::Aborted(error),
-        _ => Attempt::Over(Ended::Failed(error)),
+        // In order, and not asked: the error is the application's.
+        Ok(LookedAfter::Asked(Asked::Nothing)) if !may_rerun => {
+            Attempt::Failed(Failed { error, may_rerun, asked: None })
+        }
+        Ok(LookedAfter::Asked(asked)) => Attempt::Failed(Failed { error, may_rerun, asked: Some(asked) }),
+        Err(_) => Attempt::Over(Ended::Failed(error)),
+    }
+}
+
+/// What was found out with the rollback.
+enum LookedAfter {
+    /// The server took writes before, and no longer does.
+    WithoutWrites,
+    Asked(Asked),
+}
+
+/// One round trip.
+fn roll_back_and_look(
+    conn: &mut PgConnection,
+    others: Others,
+    state: TransactionState,
+) -> QueryResult<LookedAfter> {
+    match state {
+        // The same server has to say so that the transaction ran on.
+        TransactionState::Aborted | TransactionState::Open if others == Others::IfLostOrReadOnly => {
+            let takes_writes = roll_back_and_ask_for_writes(conn)?;
+            Ok(if takes_writes { LookedAfter::Asked(Asked::Nothing) } else { LookedAfter::WithoutWrites })
+        }
+        TransactionState::Aborted if notes::is_prepared_by_pooler(conn) => {
+            roll_back_and_ask(conn).map(LookedAfter::Asked)
+        }
+        TransactionState::Open => roll_back_and_ask(conn).map(LookedAfter::Asked),
+        _ => roll_back(conn).map(|()| LookedAfter::Asked(Asked::Nothing)),
     }
 }
 

@@ -2,8 +2,10 @@
 //! `hot_query`, and an application's own errors cost next to nothing. The control is stock Diesel, which fails for ever.
 //! No test in here relies on what the process has counted.
 
+mod another_path;
 mod client;
 mod counting;
+mod deaf;
 mod inside_a_checkout;
 mod languages;
 mod large_catalog;
@@ -12,7 +14,9 @@ mod matrix;
 mod once;
 mod own_errors;
 mod plain_statements;
+mod poolers_plans;
 mod rolled_back;
+mod savepoints;
 mod scenarios;
 mod site;
 mod uses;

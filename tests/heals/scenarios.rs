@@ -28,7 +28,7 @@ pub(crate) struct Scenario {
     pub(crate) stale: Stale,
 }
 
-const NOTHING: Scenario =
+pub(crate) const NOTHING: Scenario =
     Scenario { prepare: |_| Ok(()), used: |_, _| Ok(()), itself: |_| Ok(()), change: "", stale: Stale::Plans };
 
 pub(crate) const A_COLUMN_BECOMES_TEXT: Scenario = Scenario {
@@ -106,6 +106,64 @@ pub(crate) const A_TABLE_WHOSE_ROWS_ARE_BOUND_IS_RECREATED: Scenario = Scenario 
     used: binds_label,
     change: "DROP TABLE label; CREATE TABLE label (v text)",
     stale: Stale::Types,
+    ..NOTHING
+};
+
+/// Unqualified names mean what is in the role's own schema, as long as that is there.
+fn hidden(conn: &mut PgConnection, public: &str, own: &str) -> QueryResult<()> {
+    conn.batch_execute(public)?;
+    conn.batch_execute("CREATE SCHEMA AUTHORIZATION CURRENT_USER")?;
+    conn.batch_execute(own)
+}
+
+fn a_table_hides_another(conn: &mut PgConnection) -> QueryResult<()> {
+    hidden(
+        conn,
+        "CREATE TABLE public.t (v int8); INSERT INTO public.t VALUES (7)",
+        "CREATE TABLE t (v int4); INSERT INTO t VALUES (7)",
+    )
+}
+
+/// Nothing in the catalogs is newer after that.
+pub(crate) const A_HIDING_TABLE_IS_DROPPED: Scenario = Scenario {
+    prepare: a_table_hides_another,
+    used: |conn, how| reads(conn, how, "SELECT v AS value FROM t", &[0, 7]),
+    change: "DROP TABLE t",
+    ..NOTHING
+};
+
+pub(crate) const A_HIDING_SCHEMA_IS_DROPPED: Scenario = Scenario {
+    change: "DO $$BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_user); END$$",
+    ..A_HIDING_TABLE_IS_DROPPED
+};
+
+pub(crate) const A_HIDING_SCHEMA_IS_RENAMED: Scenario = Scenario {
+    change: "DO $$BEGIN EXECUTE format('ALTER SCHEMA %I RENAME TO outgoing', current_user); END$$",
+    ..A_HIDING_TABLE_IS_DROPPED
+};
+
+pub(crate) const A_HIDING_TABLE_IS_MOVED_AWAY: Scenario =
+    Scenario { change: "CREATE SCHEMA outgoing; ALTER TABLE t SET SCHEMA outgoing", ..A_HIDING_TABLE_IS_DROPPED };
+
+pub(crate) const A_HIDING_FUNCTION_IS_DROPPED: Scenario = Scenario {
+    prepare: |conn| {
+        hidden(
+            conn,
+            "CREATE FUNCTION public.f() RETURNS int8 LANGUAGE sql AS 'SELECT 7::int8'",
+            "CREATE FUNCTION f() RETURNS int4 LANGUAGE sql AS 'SELECT 7'",
+        )
+    },
+    used: |conn, how| reads(conn, how, "SELECT f() AS value", &[0, 7]),
+    change: "DROP FUNCTION f()",
+    ..NOTHING
+};
+
+pub(crate) const A_HIDING_TYPE_IS_DROPPED: Scenario = Scenario {
+    prepare: |conn| {
+        hidden(conn, "CREATE TYPE public.mood AS ENUM ('happy')", "CREATE TYPE mood AS ENUM ('happy')")
+    },
+    used: |conn, how| reads(conn, how, "SELECT 'happy'::mood AS value", b"happy"),
+    change: "DROP TYPE mood",
     ..NOTHING
 };
 

@@ -88,6 +88,14 @@ impl Site {
         Site { way, server, database, pooler, owner }
     }
 
+    /// The pooler reaches the server through something else.
+    pub(crate) fn reroute(&self, through: std::net::SocketAddr) {
+        let mut target = self.server.target(&self.database);
+        target.address = through;
+        let pooler = self.pooler.as_ref().expect("a pooler");
+        pooler.route(&self.database, &target).expect("a route");
+    }
+
     /// What the application connects to.
     pub(crate) fn url(&self) -> String {
         match &self.pooler {
