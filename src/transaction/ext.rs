@@ -30,7 +30,10 @@ pub trait HotUpgradeExt {
     /// The closure never runs again if the transaction may have been committed, or if something else failed:
     ///
     /// - The closure returned an error while the transaction was in order. (If a statement fails inside a savepoint of
-    ///   the closure, it is rolled back with the savepoint, and the transaction stays in order.)
+    ///   the closure, it is rolled back with the savepoint, and the transaction stays in order. Then the closure does
+    ///   not run again, but the message that rolls back asks whether statements are out of date, and heals the
+    ///   connection for the next transaction. A failure inside a nested `hot_transaction` is known, and heals as one of
+    ///   the closure itself.)
     /// - A statement failed, the catalog has not changed, and nothing else makes the caches suspect: a violated
     ///   constraint, a failed serialization. (Suspect are: another server that answers when asked, prepared statements
     ///   that are gone, and, at most once in ten seconds, an earlier transaction that was rolled back on this

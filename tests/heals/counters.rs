@@ -12,6 +12,7 @@ use crate::uses::{How, binds_label};
 /// What was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Healed {
+    heals: u64,
     for_types: u64,
     for_catalog: u64,
     failures_left: u64,
@@ -24,11 +25,12 @@ fn counted(work: impl FnOnce()) -> Healed {
     let after = stats();
     let grew = |counter: fn(&Stats) -> u64| counter(&after) - counter(&before);
     let healed = Healed {
+        heals: grew(Stats::heals),
         for_types: grew(Stats::reruns_for_types),
         for_catalog: grew(Stats::reruns_for_catalog),
         failures_left: grew(Stats::failures_left),
     };
-    assert_eq!(grew(Stats::heals), healed.for_types + healed.for_catalog, "the sum of both");
+    assert_eq!(healed.heals, grew(Stats::heals_for_types) + grew(Stats::heals_for_catalog), "the sum of both");
     healed
 }
 
@@ -50,7 +52,7 @@ fn a_stale_statement_counts_once() {
         for within in [In::HotTransaction, In::HotQuery] {
             let (_site, mut client) = stale(&scenario);
             let healed = counted(|| assert_eq!(client.with(|conn| within.run(conn, &scenario)), Ok(())));
-            assert_eq!(healed, Healed { for_catalog: 1, ..Healed::default() }, "{within:?}");
+            assert_eq!(healed, Healed { heals: 1, for_catalog: 1, ..Healed::default() }, "{within:?}");
             let again = counted(|| assert_eq!(client.with(|conn| within.run(conn, &scenario)), Ok(())));
             assert_eq!(again, Healed::default(), "{within:?}, again");
         }
@@ -75,7 +77,7 @@ fn a_type_that_moves_under_a_transaction_counts_once() {
         });
         assert_eq!(done, Ok(()));
     });
-    assert_eq!(healed, Healed { for_types: 1, ..Healed::default() });
+    assert_eq!(healed, Healed { heals: 1, for_types: 1, ..Healed::default() });
 }
 
 #[test]
@@ -93,6 +95,17 @@ fn an_applications_own_errors_are_left_and_reset_nothing() {
     assert_eq!(left, Healed { failures_left: 200, ..Healed::default() });
     assert_eq!(stats().resets(), resets);
     assert_eq!(counting.closures, 200);
+}
+
+#[test]
+fn a_rerun_in_vain_is_no_heal() {
+    let _alone = alone();
+    let mut site = Site::start(Way::Direct);
+    site.run(PREPARE);
+    let mut counting = Counting::connect(&site);
+    site.run("CREATE TABLE unrelated (v int8)");
+    let vain = counted(|| counting.fail(FAILURES[0]));
+    assert_eq!(vain, Healed { for_catalog: 1, failures_left: 1, ..Healed::default() });
 }
 
 #[test]
