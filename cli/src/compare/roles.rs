@@ -53,7 +53,7 @@ fn attributes(old: &Role, new: &Role, findings: &mut Findings) {
     }
     let groups = old.member_of.iter().filter(|group| !new.member_of.contains(group));
     lost.extend(groups.map(|group| format!("is no member of {}", quoted(group))));
-    findings.breaks_if_any("roles", format!("{} was more", quoted(&old.name)), lost);
+    findings.breaks_if_any("roles", quoted(&old.name), lost);
 }
 
 type Object<'a> = (&'a str, Option<&'a str>, &'a str);

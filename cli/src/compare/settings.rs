@@ -32,6 +32,10 @@ pub(crate) fn settings(old: &Catalog, new: &Catalog, findings: &mut Findings) {
     }
     let (Some(before), Some(after)) = (known(old), known(new)) else { return };
     for name in CHANGES_ANSWERS {
+        // Then it is said already why.
+        if findings.0.iter().any(|finding| finding.about == about(name)) {
+            continue;
+        }
         if let Some(text) = differs(&before, &after, name) {
             findings.breaks(about(name), text, Vec::new());
         }
@@ -40,8 +44,7 @@ pub(crate) fn settings(old: &Catalog, new: &Catalog, findings: &mut Findings) {
     findings.remark_if_any("settings", "another default for new sessions", others);
     let unknown = TRACKED.iter().filter(|name| before.contains_key(**name) && !after.contains_key(**name));
     let unknown: Vec<_> = unknown.map(|name| (*name).to_owned()).collect();
-    let text = "a pooler may track them, and the new server does not know them: no client of PgBouncer 1.26 or later \
-                gets an answer";
+    let text = "poolers track what the new server does not know: no client of PgBouncer 1.26 gets an answer";
     findings.breaks_if_any("pooler", text, unknown);
     if old.server.major() >= 18 && new.server.major() < 18 {
         let text =

@@ -1,6 +1,6 @@
 -- What a server says of itself. Every role may ask that.
 SELECT pg_catalog.current_setting('server_version_num')::int4 AS version_number,
-    pg_catalog.current_setting('server_version') AS version,
+    pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1) AS version,
     pg_catalog.current_database() AS database,
     d.oid::int8 AS database_oid,
     pg_catalog."current_user"() AS role,

@@ -10,8 +10,8 @@ SELECT t.oid::int8 AS oid,
     t.typlen::int4 AS length,
     CASE WHEN t.typlen = (-1)::int2 THEN t.typelem::int8 ELSE 0::int8 END AS element,
     t.typsend::oid <> 0::oid AND t.typreceive::oid <> 0::oid AS binary,
-    (SELECT pg_catalog.concat_ws(' ', p.probin, p.prosrc) FROM pg_catalog.pg_proc p
-        WHERE p.oid = t.typreceive::oid) AS format,
+    COALESCE((SELECT pg_catalog.concat_ws(' ', p.probin, p.prosrc) FROM pg_catalog.pg_proc p
+        WHERE p.oid = t.typreceive::oid), '') AS format,
     t.oid > 16383::oid
         AND (t.typtype = ANY ('{b,d,e,m,r}'::char[])
             AND NOT (t.typelem <> 0::oid AND t.typlen = (-1)::int2)
