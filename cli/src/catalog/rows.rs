@@ -15,6 +15,9 @@ pub(crate) struct Server {
     pub(crate) address: Option<String>,
     pub(crate) port: Option<i32>,
     pub(crate) in_recovery: bool,
+    /// Unless a transaction says otherwise.
+    pub(crate) read_only: bool,
+    pub(crate) backend: i32,
 }
 
 impl Server {

@@ -38,6 +38,9 @@ pub(crate) struct Report {
     /// Empty: all.
     pub(crate) schemas: Vec<String>,
     pub(crate) types: Vec<TypeVerdict>,
+    /// If not, `unseen` says why.
+    #[serde(skip)]
+    pub(crate) are_types_seen: bool,
     pub(crate) findings: Vec<Finding>,
     pub(crate) unseen: Vec<NotSeen>,
     pub(crate) summary: Summary,
@@ -166,6 +169,7 @@ pub(crate) fn compare(old: &Catalog, new: &Catalog, schemas: &[String]) -> Repor
         new: side(new),
         schemas,
         types,
+        are_types_seen: old.types.is_some() && new.types.is_some(),
         findings,
         unseen,
         summary,

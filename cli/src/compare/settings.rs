@@ -199,7 +199,7 @@ pub(crate) fn server(old: &Catalog, new: &Catalog, findings: &mut Findings) {
     if after.in_recovery {
         findings.remark("servers", "the new one is a standby: it takes no writes as long as it is", Vec::new());
     }
-    if known(new).is_some_and(|known| known.get("default_transaction_read_only") == Some(&"on")) {
+    if after.read_only {
         let text = "the new one is read-only by default: default_transaction_read_only is on";
         findings.remark("servers", text, Vec::new());
     }

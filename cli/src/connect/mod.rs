@@ -45,12 +45,10 @@ impl Connection {
         let inner = opened.map_err(|error| {
             let message = without_password_of_environment(&url.redact(&error.to_string()));
             let message = message.trim().trim_start_matches("connection to server ").replace('\n', "\n  ");
-            let cause = if is_of_libpq(&message) {
-                "libpq can't read its URL, or the service that it names".to_owned()
-            } else {
-                format!("can't connect: {message}")
-            };
-            Error::Unavailable(format!("{which}: {cause}"))
+            if is_of_libpq(&message) {
+                return Error::Usage(format!("{which}: not a URL that libpq can read: is a keyword misspelled?"));
+            }
+            Error::Unavailable(format!("{which}: can't connect: {message}"))
         })?;
         Ok(Connection { inner, url: url.clone(), which: which.to_owned() })
     }

@@ -35,6 +35,9 @@ pub(crate) fn text(report: &Report) -> String {
 
 fn types(report: &Report) -> String {
     let Summary { same, moves, collides, missing, differs, .. } = report.summary;
+    if !report.are_types_seen {
+        return "\nTypes: not looked at\n".to_owned();
+    }
     let mut text =
         format!("\nTypes: {same} same, {moves} move, {collides} collide, {missing} missing, {differs} differ\n");
     let (same, mut others): (Vec<_>, Vec<_>) = report.types.iter().partition(|ty| ty.verdict == Verdict::Same);

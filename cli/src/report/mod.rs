@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::compare::{Report, Summary};
 use crate::error::Error;
 
+pub(crate) use human::some;
 pub(crate) use table::{Tone, Words, table};
 
 /// For people.

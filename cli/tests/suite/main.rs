@@ -7,3 +7,5 @@ mod majors;
 mod permissions;
 mod size;
 mod support;
+mod types;
+mod watch;

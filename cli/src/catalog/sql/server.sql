@@ -9,6 +9,8 @@ SELECT pg_catalog.current_setting('server_version_num')::int4 AS version_number,
     d.datctype AS ctype,
     pg_catalog.host(pg_catalog.inet_server_addr()) AS address,
     pg_catalog.inet_server_port() AS port,
-    pg_catalog.pg_is_in_recovery() AS in_recovery
+    pg_catalog.pg_is_in_recovery() AS in_recovery,
+    pg_catalog.current_setting('default_transaction_read_only') = 'on'::text AS read_only,
+    pg_catalog.pg_backend_pid() AS backend
 FROM pg_catalog.pg_database d
 WHERE d.datname = pg_catalog.current_database()

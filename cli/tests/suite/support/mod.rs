@@ -1,7 +1,7 @@
 //! The command, servers and databases for it, and what in its output changes from run to run.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use testbed::Cluster;
@@ -146,6 +146,12 @@ pub(crate) fn with_password() -> &'static Cluster {
              SELECT pg_reload_conf()"
         );
         client.batch_execute(&setup).expect("a role with a password");
+        let locked = cluster.url("postgres").replace("postgres://postgres@", "postgres://locked@");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // The server reads the file when it comes to it.
+        while postgres::Client::connect(&locked, postgres::NoTls).is_ok() {
+            assert!(Instant::now() < deadline, "the server asks for no password");
+        }
         cluster
     })
 }
