@@ -32,6 +32,8 @@ pub(crate) enum What {
         collided: Vec<String>,
         missing: Vec<String>,
     },
+    /// A session is answered for the first time.
+    Session { session: u16, server: usize },
     /// A session is answered by another server than before.
     Switched { session: u16, from: usize, to: usize },
     /// A session still goes to a server that others have left.
@@ -90,6 +92,7 @@ impl Event {
             What::Switched { session, from, to } => {
                 vec![format!("session {session} goes to server {to}, no longer to {from}")]
             }
+            What::Session { session, server } => vec![format!("session {session} goes to server {server}")],
             What::StillOld { session, backend, server, after_seconds } => vec![format!(
                 "session {session} (backend {backend}) STILL goes to server {server}, {after_seconds:.1} s later"
             )],

@@ -105,9 +105,13 @@ impl Observer {
         if let Some(since) = asked.failing_since.take() {
             said.push(What::Recovered { session, after_seconds: rounded(at.saturating_sub(since)) });
         }
-        if let Some(from) = asked.server.filter(|from| *from != server) {
-            self.switches += 1;
-            said.push(What::Switched { session, from, to: server });
+        match asked.server {
+            None => said.push(What::Session { session, server }),
+            Some(from) if from != server => {
+                self.switches += 1;
+                said.push(What::Switched { session, from, to: server });
+            }
+            Some(_) => {}
         }
         asked.server = Some(server);
         asked.last = Some(at);
@@ -240,8 +244,8 @@ mod tests {
     #[test]
     fn a_session_that_stays_behind_is_named() {
         let mut observer = Observer::new(2, Duration::from_secs(1));
-        assert!(matches!(&say(&mut observer, told(1, 0, "old"))[..], [What::Server { server: 1, .. }]));
-        assert_eq!(say(&mut observer, told(2, 0, "old")), []);
+        assert!(matches!(&say(&mut observer, told(1, 0, "old"))[..], [What::Server { .. }, What::Session { .. }]));
+        assert_eq!(say(&mut observer, told(2, 0, "old")), [What::Session { session: 2, server: 1 }]);
         let said = say(&mut observer, told(1, 1, "new"));
         let [What::Server { server: 2, moved, collided, .. }, What::Switched { session: 1, from: 1, to: 2 }] =
             &said[..]

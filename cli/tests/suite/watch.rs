@@ -82,6 +82,9 @@ fn a_switch_is_seen_from_its_pause_to_its_last_session() {
     let server = watching.until("server");
     assert_eq!((&server["server"], &server["takes_writes"]), (&1.into(), &true.into()));
     assert!(server["server_version"].as_str().is_some_and(|version| version.starts_with("10.")));
+    let mut sessions: Vec<_> = (0..3).map(|_| watching.until("session")["session"].clone()).collect();
+    sessions.sort_by_key(Value::as_u64);
+    assert_eq!(sessions, [1, 2, 3]);
 
     pooler.switch("app", &pair.new.cluster.target("cli_watch")).expect("a switch");
     let server = watching.until("server");
