@@ -9,18 +9,22 @@ pub(crate) const NAME: &str = "diesel-hot-upgrade";
 
 const URLS: &str = "\
 URLs:
-  A URL is all that libpq takes: postgres://user:password@host:port/database?sslmode=require, or
-  'host=… dbname=… user=…', or service=NAME for an entry of pg_service.conf. Without a URL, the one in
-  DATABASE_URL is used, else what PGSERVICE, PGHOST, PGDATABASE and so on say. Passwords are also found
-  in PGPASSWORD and in the file that PGPASSFILE names. No output has a password in it.";
+  A URL is all that libpq takes:
+    postgres://user:password@host:port/database?sslmode=require
+    'host=… dbname=… user=…'
+    service=NAME, for an entry of pg_service.conf
+  Without a URL, the one in DATABASE_URL is used, else what PGSERVICE, PGHOST,
+  PGDATABASE and so on say. Passwords are also found in PGPASSWORD and in the
+  file that PGPASSFILE names. No output has a password in it.";
 
 const EXAMPLES: &str = "\
 Examples:
-  # What will happen to the application if this server is replaced by that one?
+  # What will happen if this server is replaced by that one?
   diesel-hot-upgrade compare postgres://app@old/app postgres://app@new/app
 
   # The old server is the one in DATABASE_URL; machines read JSON
-  DATABASE_URL=postgres://app@old/app diesel-hot-upgrade compare --json postgres://app@new/app
+  export DATABASE_URL=postgres://app@old/app
+  diesel-hot-upgrade compare --json postgres://app@new/app
 
   # Watch the switch, through the pooler
   diesel-hot-upgrade watch postgres://app@pooler:6432/app
@@ -34,16 +38,17 @@ Examples:
   diesel-hot-upgrade compare postgres://app@old/app postgres://app@new/app
 
   # Two schemas only, for machines
-  diesel-hot-upgrade compare --schema public --schema shop --json service=old service=new
+  diesel-hot-upgrade compare --schema a --schema b --json service=old service=new
 
   # The old server is the one in DATABASE_URL
-  DATABASE_URL=postgres://app@old/app diesel-hot-upgrade compare postgres://app@new/app
+  export DATABASE_URL=postgres://app@old/app
+  diesel-hot-upgrade compare postgres://app@new/app
 
 Exit codes:
   0   nothing to do
   1   types move or collide, and diesel-postgres-hot-upgrade handles it
   2   something breaks whatever you do
-  3   it could not look at everything (permissions); nothing that it saw breaks
+  3   it could not look at everything (permissions); what it saw was fine
   64  the arguments make no sense
   69  a server can't be reached, or the connection was lost";
 
@@ -52,8 +57,9 @@ Examples:
   # Until Ctrl-C, which ends it with a summary
   diesel-hot-upgrade watch postgres://app@pooler:6432/app
 
-  # Ask eight sessions four times a second, for ten minutes, one line of JSON for each event
-  diesel-hot-upgrade watch --sessions 8 --interval 250ms --for 10m --json postgres://app@pooler:6432/app
+  # For ten minutes, eight sessions, one line of JSON for each event
+  diesel-hot-upgrade watch --for 10m --sessions 8 --interval 250ms --json \\
+      postgres://app@pooler:6432/app
 
 Exit codes:
   0   at the end, every session was answered by the same server
@@ -67,7 +73,7 @@ Examples:
   diesel-hot-upgrade types postgres://app@old/app
 
   # For machines
-  diesel-hot-upgrade types --json service=old";
+  diesel-hot-upgrade types --json postgres://app@old/app";
 
 /// Says before a PostgreSQL server is replaced what will move, collide and break, and watches the switch
 ///
@@ -75,7 +81,7 @@ Examples:
 /// server lives. It only reads, in READ ONLY transactions, and needs a role that owns nothing.
 #[derive(Debug, Parser)]
 #[command(name = NAME, bin_name = NAME, version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{URLS}"))]
-#[command(max_term_width = 100)]
+#[command(max_term_width = 80)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     pub(crate) task: Task,
@@ -85,8 +91,8 @@ pub(crate) struct CommandLine {
 pub(crate) enum Task {
     /// Compare two servers: what moves, collides, is missing or differs
     ///
-    /// Compares every user-defined type by its name, and then what else applications trip over. Types without a URL
-    /// for the old server: see URLs in `diesel-hot-upgrade --help`.
+    /// Compares every user-defined type by its name, and then what else applications trip over. With one URL, that is
+    /// the new server's, and the old one is the environment's: see URLs in `diesel-hot-upgrade --help`.
     #[command(after_help = COMPARE, allow_missing_positional = true)]
     Compare(Compare),
     /// Watch a switch through the pooler: who answers, since when, what moved
@@ -103,8 +109,12 @@ pub(crate) enum Task {
         /// The shell
         shell: Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or that of a command
+    Man {
+        /// compare, watch or types
+        #[arg(value_parser = ["compare", "watch", "types"])]
+        command: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

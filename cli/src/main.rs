@@ -49,9 +49,15 @@ fn run(task: Task) -> Result<ExitCode, Error> {
             clap_complete::generate(shell, &mut command, args::NAME, &mut script);
             print(&script)
         }
-        Task::Man => {
+        Task::Man { command } => {
+            let whole = CommandLine::command();
+            let part = command.and_then(|name| whole.find_subcommand(&name).cloned());
+            let named = part.map(|part| {
+                let name: &'static str = format!("{}-{}", args::NAME, part.get_name()).leak();
+                part.name(name).bin_name(name.replacen("upgrade-", "upgrade ", 1))
+            });
             let mut page = Vec::new();
-            clap_mangen::Man::new(CommandLine::command()).render(&mut page).map_err(Error::output)?;
+            clap_mangen::Man::new(named.unwrap_or(whole)).render(&mut page).map_err(Error::output)?;
             print(&page)
         }
     }

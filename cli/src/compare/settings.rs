@@ -92,7 +92,7 @@ fn set(before: &[Setting], after: &[Setting], new: &Catalog, findings: &mut Find
     let mut others = Vec::new();
     let gone = before.iter().filter_map(|old| {
         let now = after.iter().find(|now| is_same(now, old)).map(|now| now.value.as_str());
-        (now != Some(&old.value)).then(|| (old, Some(old.value.as_str()), now))
+        (now != Some(&old.value)).then_some((old, Some(old.value.as_str()), now))
     });
     let added = after.iter().filter(|now| !before.iter().any(|old| is_same(old, now)));
     let added = added.map(|now| (now, None, Some(now.value.as_str())));

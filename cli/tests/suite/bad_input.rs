@@ -182,11 +182,17 @@ fn arguments_that_make_no_sense_are_refused() {
 fn help_completions_and_the_manual_page_are_printed() {
     for arguments in [&["--help"][..], &["compare", "--help"], &["watch", "--help"], &["types", "--help"]] {
         let shown = predicate::str::contains("Examples:").and(predicate::str::contains("postgres://app@"));
+        let shown =
+            shown.and(predicate::function(|text: &str| text.lines().all(|line| line.chars().count() <= 80)));
         command().args(arguments).assert().success().stdout(shown);
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         command().args(["completions", shell]).assert().success().stdout(predicate::str::contains("compare"));
     }
     command().arg("man").assert().success().stdout(predicate::str::contains(".TH diesel-hot-upgrade"));
+    let page = command().args(["man", "compare"]).assert().success();
+    page.stdout(
+        predicate::str::contains(".TH diesel-hot-upgrade-compare").and(predicate::str::contains("Exit codes")),
+    );
     command().arg("--version").assert().success();
 }

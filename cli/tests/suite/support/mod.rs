@@ -138,10 +138,11 @@ pub(crate) fn with_password() -> &'static Cluster {
             "CREATE ROLE locked LOGIN PASSWORD '{PASSWORD}';
              CREATE TEMPORARY TABLE lines (number serial, line text);
              INSERT INTO lines (line) VALUES ('host all locked all scram-sha-256');
-             INSERT INTO lines (line) SELECT unnest(string_to_array(pg_read_file(current_setting('hba_file')), E'\\n'));
+             INSERT INTO lines (line) SELECT translate(line, E'\\t', ' ')
+                FROM unnest(string_to_array(pg_read_file(current_setting('hba_file')), E'\\n')) line
+                WHERE line ~ '^[a-z]';
              DO $$ BEGIN
-                EXECUTE format('COPY (SELECT line FROM lines ORDER BY number) TO %L (FORMAT csv, QUOTE E''\\x01'')',
-                    current_setting('hba_file'));
+                EXECUTE format('COPY (SELECT line FROM lines ORDER BY number) TO %L', current_setting('hba_file'));
              END $$;
              SELECT pg_reload_conf()"
         );
