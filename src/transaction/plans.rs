@@ -20,6 +20,8 @@ use crate::synchronize::filled_from;
 pub(crate) enum Asked {
     /// It did not ask.
     Nothing,
+    /// It did not ask, since no statement was prepared by name: none can be out of date.
+    Unnamed,
     /// No statement is out of date.
     Fine,
     /// Statements may be out of date.
@@ -36,6 +38,9 @@ pub(crate) fn roll_back_and_ask(conn: &mut PgConnection) -> QueryResult<Asked> {
         return roll_back(conn).map(|()| Asked::Nothing);
     }
     let is_pooled = notes::is_prepared_by_pooler(conn);
+    if notes::lasting(conn).suspended_cache.is_some() {
+        return roll_back(conn).map(|()| if is_pooled { Asked::Unnamed } else { Asked::Nothing });
+    }
     let state = database.as_ref().and_then(|database| database.catalog_state());
     let prepared_since = is_pooled.then(|| state.map_or(i64::MAX, |state| state.since));
     rolls_back(conn);
