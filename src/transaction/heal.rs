@@ -108,7 +108,7 @@ pub(crate) fn heal_after(conn: &mut PgConnection, asked: Asked, may_rerun: bool)
             Ok(true) => Healed::Statements(Healing::Held),
             _ => Healed::Nothing,
         },
-        Asked::Unnamed => heal_types(conn, Unknown::IsEmpty).unwrap_or_else(|| heal_rolled_back(conn)),
+        Asked::Unnamed => heal_unnamed(conn, Unknown::IsEmpty),
         Asked::Fine | Asked::Nothing | Asked::Suspect => heal(conn, Unknown::IsEmpty),
     }
 }
@@ -116,6 +116,11 @@ pub(crate) fn heal_after(conn: &mut PgConnection, asked: Asked, may_rerun: bool)
 /// Asks the server, and corrects the caches. One round trip if nothing changed.
 pub(crate) fn heal(conn: &mut PgConnection, unknown: Unknown) -> Healed {
     heal_types(conn, unknown).unwrap_or_else(|| heal_statements(conn).unwrap_or(Healed::Nothing))
+}
+
+/// The same, if no statement was prepared by name: then none can be out of date.
+pub(crate) fn heal_unnamed(conn: &mut PgConnection, unknown: Unknown) -> Healed {
+    heal_types(conn, unknown).unwrap_or_else(|| heal_rolled_back(conn))
 }
 
 /// `None` if types are what they were.
