@@ -108,24 +108,41 @@ pub(crate) fn heal_after(conn: &mut PgConnection, asked: Asked, may_rerun: bool)
             Ok(true) => Healed::Statements(Healing::Held),
             _ => Healed::Nothing,
         },
+        Asked::Unnamed => heal_unnamed(conn, Unknown::IsEmpty),
         Asked::Fine | Asked::Nothing | Asked::Suspect => heal(conn, Unknown::IsEmpty),
     }
 }
 
 /// Asks the server, and corrects the caches. One round trip if nothing changed.
 pub(crate) fn heal(conn: &mut PgConnection, unknown: Unknown) -> Healed {
+    heal_types(conn, unknown).unwrap_or_else(|| heal_statements(conn).unwrap_or(Healed::Nothing))
+}
+
+/// The same, if no statement was prepared by name: then none can be out of date.
+pub(crate) fn heal_unnamed(conn: &mut PgConnection, unknown: Unknown) -> Healed {
+    heal_types(conn, unknown).unwrap_or_else(|| heal_rolled_back(conn))
+}
+
+/// `None` if types are what they were.
+fn heal_types(conn: &mut PgConnection, unknown: Unknown) -> Option<Healed> {
     let may_be_wrong = filled_from(conn).is_some() || unknown == Unknown::MayBeWrong;
     match synchronize_from(conn, Start::Failed) {
         // A verified transaction had begun with this search path.
         Ok(Outcome::Changed(change)) if change.is_of_search_path_only() && unknown == Unknown::IsEmpty => {
-            Healed::Nothing
+            Some(Healed::Nothing)
         }
-        Ok(Outcome::Changed(_)) => Healed::Types,
+        Ok(Outcome::Changed(_)) => Some(Healed::Types),
         // This crate's own statements were gone, or it was not known what the caches were filled from.
-        Ok(Outcome::Primed) if may_be_wrong && filled_from(conn).is_some() => Healed::Types,
-        Ok(Outcome::Unchanged) => heal_statements(conn).unwrap_or(Healed::Nothing),
-        _ => Healed::Nothing,
+        Ok(Outcome::Primed) if may_be_wrong && filled_from(conn).is_some() => Some(Healed::Types),
+        Ok(Outcome::Unchanged) => None,
+        _ => Some(Healed::Nothing),
     }
+}
+
+fn heal_rolled_back(conn: &mut PgConnection) -> Healed {
+    let snapshot = filled_from(conn).filter(|snapshot| !snapshot.is_uncertain());
+    let healed = snapshot.filter(|_| is_rolled_back_suspect(conn)).map(|snapshot| empty_and_fill(conn, &snapshot));
+    if matches!(healed, Some(Ok(()))) { Healed::Statements(Healing::RolledBack) } else { Healed::Nothing }
 }
 
 fn is_rolled_back_suspect(conn: &mut PgConnection) -> bool {

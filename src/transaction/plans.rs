@@ -20,6 +20,8 @@ use crate::synchronize::filled_from;
 pub(crate) enum Asked {
     /// It did not ask.
     Nothing,
+    /// It did not ask, since no statement was prepared by name: none can be out of date.
+    Unnamed,
     /// No statement is out of date.
     Fine,
     /// Statements may be out of date.
@@ -28,11 +30,31 @@ pub(crate) enum Asked {
     SuspectAndHeld(Option<Arc<Database>>),
 }
 
+/// Is the statement cache suspended? Then no statement is prepared by name, and none can be out of date.
+pub(crate) fn is_unnamed(conn: &mut PgConnection) -> bool {
+    notes::lasting(conn).suspended_cache.is_some()
+}
+
+/// What is asked after a statement failed that aborted its transaction.
+pub(crate) fn roll_back_aborted(conn: &mut PgConnection) -> QueryResult<Asked> {
+    if is_unnamed(conn) {
+        roll_back(conn).map(|()| Asked::Unnamed)
+    } else if notes::is_prepared_by_pooler(conn) {
+        roll_back_and_ask(conn)
+    } else {
+        roll_back(conn).map(|()| Asked::Nothing)
+    }
+}
+
 /// Rolls back the transaction that is open, and asks in the same message whether prepared statements may be out of
 /// date. Behind a pooler that prepares statements, it also asks about those that it keeps on this server connection.
 pub(crate) fn roll_back_and_ask(conn: &mut PgConnection) -> QueryResult<Asked> {
     let database = filled_from(conn).map(|snapshot| Arc::clone(&snapshot.database));
-    if notes::is_refused(conn) || database.as_ref().is_none_or(|database| !database.may_ask_for_changes()) {
+    let is_named = notes::lasting(conn).suspended_cache.is_none();
+    if !is_named
+        || notes::is_refused(conn)
+        || database.as_ref().is_none_or(|database| !database.may_ask_for_changes())
+    {
         return roll_back(conn).map(|()| Asked::Nothing);
     }
     let is_pooled = notes::is_prepared_by_pooler(conn);

@@ -14,7 +14,8 @@ use crate::connection::{caches, notes};
 use crate::environment;
 use crate::report::stats::COUNTERS;
 use crate::synchronize::filled_from;
-use crate::transaction::heal::{Healed, MAX_RERUNS, Unknown, heal};
+use crate::transaction::heal::{Healed, MAX_RERUNS, Unknown, heal, heal_unnamed};
+use crate::transaction::plans::is_unnamed;
 
 /// A single statement, for [`HotUpgradeExt::hot_query`](crate::HotUpgradeExt::hot_query): run it with one of the
 /// methods that Diesel has for it.
@@ -101,6 +102,7 @@ fn run<T, Q: QueryFragment<Pg>>(
 ) -> QueryResult<T> {
     let mut result = statement(conn, query);
     let mut healed = Healed::Nothing;
+    let mut is_named = !is_unnamed(conn);
     for reruns in 0.. {
         let Err(error) = &result else {
             healed.succeeded(conn);
@@ -112,12 +114,17 @@ fn run<T, Q: QueryFragment<Pg>>(
         if !had_no_effect || is_in_transaction(conn) || !environment::is_on() {
             break;
         }
-        healed = if reruns < MAX_RERUNS { heal(conn, Unknown::MayBeWrong) } else { Healed::Nothing };
+        healed = match (reruns < MAX_RERUNS, is_named) {
+            (true, true) => heal(conn, Unknown::MayBeWrong),
+            (true, false) => heal_unnamed(conn, Unknown::MayBeWrong),
+            (false, _) => Healed::Nothing,
+        };
         if matches!(healed, Healed::Nothing) {
             COUNTERS.failures_left.increment();
             break;
         }
         healed.runs_again();
+        is_named = !is_unnamed(conn);
         result = statement(conn, query);
         if filled_from(conn).is_some_and(|snapshot| !snapshot.is_uncertain()) {
             caches::restore_statement_cache(conn);

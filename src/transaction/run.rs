@@ -19,7 +19,7 @@ use crate::report::stats::COUNTERS;
 use crate::synchronize::filled_from;
 use crate::transaction::begin::{Begin, Others, begin};
 use crate::transaction::heal::{Healed, MAX_RERUNS, heal_after};
-use crate::transaction::plans::{Asked, roll_back_and_ask};
+use crate::transaction::plans::{self, Asked, roll_back_aborted, roll_back_and_ask};
 
 /// How a verified transaction ended.
 #[derive(Debug)]
@@ -228,7 +228,7 @@ fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> A
             Attempt::Over(Ended::ReadOnly(error))
         }
         // In order, and not asked: the error is the application's.
-        Ok(LookedAfter::Asked(Asked::Nothing)) if !may_rerun => {
+        Ok(LookedAfter::Asked(Asked::Nothing | Asked::Unnamed)) if !may_rerun => {
             Attempt::Failed(Failed { error, may_rerun, asked: None })
         }
         Ok(LookedAfter::Asked(asked)) => Attempt::Failed(Failed { error, may_rerun, asked: Some(asked) }),
@@ -252,12 +252,11 @@ fn roll_back_and_look(
     match state {
         // The same server has to say so that the transaction ran on.
         TransactionState::Aborted | TransactionState::Open if others == Others::IfLostOrReadOnly => {
+            let asked = if plans::is_unnamed(conn) { Asked::Unnamed } else { Asked::Nothing };
             let takes_writes = roll_back_and_ask_for_writes(conn)?;
-            Ok(if takes_writes { LookedAfter::Asked(Asked::Nothing) } else { LookedAfter::WithoutWrites })
+            Ok(if takes_writes { LookedAfter::Asked(asked) } else { LookedAfter::WithoutWrites })
         }
-        TransactionState::Aborted if notes::is_prepared_by_pooler(conn) => {
-            roll_back_and_ask(conn).map(LookedAfter::Asked)
-        }
+        TransactionState::Aborted => roll_back_aborted(conn).map(LookedAfter::Asked),
         TransactionState::Open => roll_back_and_ask(conn).map(LookedAfter::Asked),
         _ => roll_back(conn).map(|()| LookedAfter::Asked(Asked::Nothing)),
     }
