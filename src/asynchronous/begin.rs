@@ -36,10 +36,10 @@ impl Begun {
 
     /// Forgets what the caches were filled with for this transaction alone. No round trip.
     pub(super) fn leave(&self, conn: &mut HotUpgradeAsyncPgConnection) {
-        if conn.memory.with(|oids| notes::is_refused(oids)) {
+        if conn.memory.with(notes::is_refused) {
             return;
         }
-        let snapshot = conn.memory.with(|oids| notes::snapshot(oids)).and_then(|id| OID_TABLE.get(id));
+        let snapshot = conn.memory.with(notes::snapshot).and_then(|id| OID_TABLE.get(id));
         let is_for_the_session = snapshot.as_ref().is_some_and(|snapshot| {
             snapshot.scope != Scope::Transaction && Some(&snapshot.place.path) == self.path.as_ref()
         });
@@ -61,7 +61,7 @@ enum Checked {
 impl HotUpgradeAsyncPgConnection {
     /// Begins a transaction on a server that the connection's caches agree with. One round trip if nothing changed.
     pub(super) async fn begin(&mut self, how: &Begin) -> QueryResult<Begun> {
-        if self.memory.with(|oids| notes::is_refused(oids)) {
+        if self.memory.with(notes::is_refused) {
             let before_probe = how.before_probe.as_deref().unwrap_or_default();
             self.send_begin(&format!("{}\n; {before_probe}", how.sql)).await?;
             self.forget_all();
@@ -100,7 +100,7 @@ impl HotUpgradeAsyncPgConnection {
         let Some(known) = self.moved_to_latest() else {
             return Ok(Checked::Not(Start::Check));
         };
-        let emptied = self.memory.with(|oids| notes::emptied_at(oids));
+        let emptied = self.memory.with(notes::emptied_at);
         if OID_TABLE.alternation.concerns(&known.place.identity, emptied) {
             return Ok(Checked::Not(Start::Distrust));
         }

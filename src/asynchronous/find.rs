@@ -108,7 +108,7 @@ impl Asking {
             NewTypes::Unknown(permit) => permit,
         };
         let asks_for_changes = self.asks_for_changes && snapshot.database.may_ask_for_changes();
-        let mark = asks_for_changes.then(|| conn.memory.with(|oids| notes::mark(oids)));
+        let mark = asks_for_changes.then(|| conn.memory.with(notes::mark));
         match conn.check_and_look(snapshot, self.in_transaction, mark).await? {
             Looked::NothingNew { took, is_public, now } => {
                 if is_public {
@@ -132,7 +132,7 @@ impl Asking {
         mut asked: Option<Arc<Snapshot>>,
         mut has_new_types: bool,
     ) -> QueryResult<Option<Arc<Snapshot>>> {
-        let replicas = conn.memory.with(|oids| notes::lasting(oids)).replicas;
+        let replicas = conn.memory.with(notes::lasting).replicas;
         for _ in 0..MAX_CATCH_UPS {
             let question = asked.as_ref().map(|asked| asked.content.question.clone()).unwrap_or_default();
             let Identified { server, shown } = conn.identify(&question, self.level).await?;
@@ -232,7 +232,7 @@ impl Asking {
             identified => identified.ok(),
         };
         let level = if identified.is_some() { Level::Identified } else { Level::Unidentified };
-        let replicas = conn.memory.with(|oids| notes::lasting(oids)).replicas;
+        let replicas = conn.memory.with(notes::lasting).replicas;
         let is_known = identified.is_some_and(|known| OID_TABLE.knows(&known.server.place(replicas)));
         let asking = Asking { level, ..self };
         let looked_up = if self.in_transaction {
@@ -262,7 +262,7 @@ impl Asking {
             }
             Err(_) => {
                 warnings::that_catalog_is_refused(&error);
-                conn.memory.with(|oids| notes::set_refused(oids));
+                conn.memory.with(notes::set_refused);
                 Ok(nothing)
             }
         }

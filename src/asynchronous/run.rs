@@ -81,6 +81,8 @@ impl HotUpgradeAsyncPgConnection {
     /// # Ok(())
     /// # }
     /// ```
+    // An `async fn` does not say that its future is `Send`.
+    #[allow(clippy::manual_async_fn)]
     pub fn hot_transaction<'a, 'conn, T, E, F>(
         &'conn mut self,
         closure: F,
@@ -164,7 +166,7 @@ impl HotUpgradeAsyncPgConnection {
     {
         let result = self.run_until_over(how, closure).await;
         if result.is_err() {
-            self.memory.with(|oids| notes::forget_verified(oids));
+            self.memory.with(notes::forget_verified);
         }
         result
     }
@@ -191,7 +193,7 @@ impl HotUpgradeAsyncPgConnection {
                     return Ok(value);
                 }
                 Attempt::Over(Err(error)) => {
-                    self.memory.with(|oids| notes::set_rolled_back(oids));
+                    self.memory.with(notes::set_rolled_back);
                     return Err(error);
                 }
                 Attempt::Aborted(error) => error,
@@ -265,8 +267,8 @@ impl HotUpgradeAsyncPgConnection {
         guard.disarm();
         self.set_own_depth(outer);
         if result.is_err() {
-            self.memory.with(|oids| notes::forget_verified(oids));
-            if self.memory.with(|oids| notes::snapshot(oids)) != filled_from {
+            self.memory.with(notes::forget_verified);
+            if self.memory.with(notes::snapshot) != filled_from {
                 self.forget_oids();
             }
         }

@@ -72,7 +72,7 @@ impl HotUpgradeAsyncPgConnection {
         in_transaction: bool,
         others: &BTreeSet<PgStart>,
     ) -> QueryResult<Option<Loaded>> {
-        let replicas = self.memory.with(|oids| notes::lasting(oids)).replicas;
+        let replicas = self.memory.with(notes::lasting).replicas;
         let load = Load::unless_started(others, level, in_transaction);
         let row = RunQueryDsl::get_result(load.clone(), &mut self.inner).await?;
         load.decode(row, replicas)

@@ -68,13 +68,13 @@ impl HotUpgradeAsyncPgConnection {
         let outcome = self.agree(start).await;
         let in_transaction = self.is_in_transaction();
         match &outcome {
-            Ok(_) if !in_transaction && self.memory.with(|oids| notes::snapshot(oids)).is_some() => {
+            Ok(_) if !in_transaction && self.memory.with(notes::snapshot).is_some() => {
                 self.memory.with(|oids| notes::set_verified(oids, generation));
             }
             Ok(Outcome::Unchanged) => {}
-            Ok(_) => self.memory.with(|oids| notes::forget_verified(oids)),
+            Ok(_) => self.memory.with(notes::forget_verified),
             Err(error) => {
-                self.memory.with(|oids| notes::forget_verified(oids));
+                self.memory.with(notes::forget_verified);
                 self.note_loss(error);
             }
         }
@@ -96,7 +96,7 @@ impl HotUpgradeAsyncPgConnection {
 
     async fn agree(&mut self, start: Start) -> QueryResult<Outcome> {
         COUNTERS.probes.increment();
-        if self.memory.with(|oids| notes::is_refused(oids)) {
+        if self.memory.with(notes::is_refused) {
             self.guarded_ping().await?;
             self.forget_all();
             return Ok(Outcome::Primed);
@@ -151,7 +151,7 @@ impl HotUpgradeAsyncPgConnection {
             }
             return Ok(Outcome::Primed);
         };
-        self.memory.with(|oids| notes::clear_refused(oids));
+        self.memory.with(notes::clear_refused);
         let becomes_certain = before.is_some_and(|before| before.is_uncertain()) && !found.is_uncertain();
         let is_trusted = before.is_some() && !is_emptied && !becomes_certain && start != Start::Distrust;
         if let Some(before) = before.filter(|before| is_trusted && before.place == found.place) {
@@ -205,7 +205,7 @@ impl HotUpgradeAsyncPgConnection {
 
     /// Is the innermost transaction or savepoint one of which this crate notices the end?
     fn is_end_noticed(&mut self) -> bool {
-        let own_depth = self.memory.with(|oids| notes::lasting(oids)).own_depth;
+        let own_depth = self.memory.with(notes::lasting).own_depth;
         let Ok(depth) = self.depth() else { return false };
         has_mark(self.status()) && (depth == 1 || depth == own_depth)
     }
@@ -250,7 +250,7 @@ impl HotUpgradeAsyncPgConnection {
     }
 
     pub(super) fn forget_oids(&mut self) {
-        self.memory.with(|oids| caches::forget_oids(oids));
+        self.memory.with(caches::forget_oids);
     }
 
     pub(super) fn forget_all(&mut self) {

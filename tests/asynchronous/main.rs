@@ -1,9 +1,5 @@
 //! The connection for diesel-async, on real servers, beside stock diesel-async, which is the control that must fail.
 
-#[path = "../support/mod.rs"]
-#[allow(dead_code)]
-mod support;
-
 mod cancellation;
 mod clones;
 mod collision;
@@ -17,3 +13,15 @@ mod switch;
 mod tenants;
 mod tools;
 mod transactions;
+
+// Other programs use the rest.
+#[allow(dead_code, unused_imports)]
+#[path = "../support"]
+mod support {
+    pub(crate) mod diverging;
+    pub(crate) mod freshness;
+    pub(crate) mod meaning;
+    pub(crate) mod own_process;
+    pub(crate) mod pools;
+    pub(crate) mod server;
+}
