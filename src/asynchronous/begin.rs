@@ -79,8 +79,8 @@ impl HotUpgradeAsyncPgConnection {
         Ok(begun)
     }
 
-    /// As in the blocking connection: if the caches do not agree, they are corrected outside a transaction, and then, if
-    /// yet another server answers, inside it.
+    /// As in the blocking connection: if the caches do not agree, they are corrected outside a transaction, and then,
+    /// if yet another server answers, inside it.
     async fn begin_verified(&mut self, sql: &str) -> QueryResult<()> {
         let start = match self.begin_and_check(sql).await? {
             Checked::Begun => return Ok(()),
@@ -174,8 +174,8 @@ impl HotUpgradeAsyncPgConnection {
         rolled_back.and(synchronized)
     }
 
-    /// Marks the transaction, so that its end, and who begins savepoints in it, is known. If it fails, no transaction is
-    /// open.
+    /// Marks the transaction, so that its end, and who begins savepoints in it, is known. If it fails, no transaction
+    /// is open.
     async fn send_begin(&mut self, sql: &str) -> QueryResult<()> {
         self.depth()?;
         let sql = format!("/* diesel-postgres-hot-upgrade: begin */ {sql}");

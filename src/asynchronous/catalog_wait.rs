@@ -9,7 +9,8 @@ use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
 use crate::catalog::table::{Claim, LOAD_PATIENCE, LoadPermit, OID_TABLE};
 use crate::synchronize::NewTypes;
 
-/// The latest snapshot of a place, unless it is the `refuted` one. If there is none, one caller loads, and the others wait.
+/// The latest snapshot of a place, unless it is the `refuted` one. If there is none, one caller loads, and the others
+/// wait.
 pub(super) async fn claim(place: &Place, refuted: Option<SnapshotId>) -> Claim<'static> {
     let deadline = Instant::now() + LOAD_PATIENCE;
     std::future::poll_fn(|context| {

@@ -63,8 +63,8 @@ impl HotUpgradeAsyncPgConnection {
         }
     }
 
-    /// Rolls back whatever transaction is open, after the closure failed. `true` if a statement of it had failed, so that
-    /// nothing can have been committed. One round trip.
+    /// Rolls back whatever transaction is open, after the closure failed. `true` if a statement of it had failed, so
+    /// that nothing can have been committed. One round trip.
     pub(super) async fn roll_back_after_error(&mut self) -> bool {
         if self.is_lost() {
             return false;

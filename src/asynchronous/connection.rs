@@ -21,8 +21,8 @@ use crate::probe::check::Mark;
 ///
 /// # Cost
 ///
-/// Queries cost what they cost with stock diesel-async, or less: types that the table has are not looked up. For the rest
-/// see [`synchronize`](HotUpgradeAsyncPgConnection::synchronize) and
+/// Queries cost what they cost with stock diesel-async, or less: types that the table has are not looked up. For the
+/// rest see [`synchronize`](HotUpgradeAsyncPgConnection::synchronize) and
 /// [`hot_transaction`](HotUpgradeAsyncPgConnection::hot_transaction).
 ///
 /// # Example
@@ -60,8 +60,8 @@ pub struct HotUpgradeAsyncPgConnection {
 
 impl HotUpgradeAsyncPgConnection {
     /// Protects a connection that was made in another way: with TLS, or with a token in place of a password. It is
-    /// *unknown* at first: call [`synchronize`](HotUpgradeAsyncPgConnection::synchronize) on it, in the set-up function of
-    /// a pool's manager for example. No round trip.
+    /// *unknown* at first: call [`synchronize`](HotUpgradeAsyncPgConnection::synchronize) on it, in the set-up function
+    /// of a pool's manager for example. No round trip.
     ///
     /// A connection whose own cache of types was used on another server stays wrong: wrap it when it is new.
     ///
@@ -105,8 +105,8 @@ impl HotUpgradeAsyncPgConnection {
     }
 
     /// Accepts a primary and its physical standbys as one server. See
-    /// [`HotUpgradeManager::interchangeable_replicas`](crate::HotUpgradeManager::interchangeable_replicas) for what this
-    /// gives up. Set it before the first [`synchronize`](HotUpgradeAsyncPgConnection::synchronize).
+    /// [`HotUpgradeManager::interchangeable_replicas`](crate::HotUpgradeManager::interchangeable_replicas) for what
+    /// this gives up. Set it before the first [`synchronize`](HotUpgradeAsyncPgConnection::synchronize).
     #[must_use]
     pub fn interchangeable_replicas(self, interchangeable: bool) -> Self {
         let replicas = if interchangeable { Replicas::Interchangeable } else { Replicas::Distinct };
@@ -116,8 +116,8 @@ impl HotUpgradeAsyncPgConnection {
 
     /// The stock connection, for what only that one can do: notifications, or a cancel token.
     ///
-    /// Queries that run on it look their types up in diesel-async's private cache, and are **not** protected. In a verified
-    /// transaction, a statement that fails on it does not let the closure run again.
+    /// Queries that run on it look their types up in diesel-async's private cache, and are **not** protected. In a
+    /// verified transaction, a statement that fails on it does not let the closure run again.
     pub fn stock(&mut self) -> &mut AsyncPgConnection {
         // It may end the transaction, unseen.
         self.memory.set_ended_unseen();
@@ -156,9 +156,14 @@ impl HotUpgradeAsyncPgConnection {
 
 /// Can this connection be asked nothing more?
 pub(super) fn is_loss(error: &Error) -> bool {
-    let kinds = [DatabaseErrorKind::ClosedConnection, DatabaseErrorKind::UnableToSendCommand];
-    matches!(error, Error::BrokenTransactionManager)
-        || matches!(error, Error::DatabaseError(kind, _) if kinds.iter().any(|lost| std::mem::discriminant(lost) == std::mem::discriminant(kind)))
+    matches!(
+        error,
+        Error::BrokenTransactionManager
+            | Error::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                _
+            )
+    )
 }
 
 impl fmt::Debug for HotUpgradeAsyncPgConnection {

@@ -1,8 +1,8 @@
 //! The same protection for [diesel-async](https://docs.rs/diesel-async). Needs the feature `diesel-async`.
 //!
-//! [`HotUpgradeAsyncPgConnection`] takes the place of [`AsyncPgConnection`](diesel_async::AsyncPgConnection). In the pools
-//! bb8 and deadpool, the check takes the place of the pool's ping, so a checkout costs one round trip, as with stock
-//! diesel-async:
+//! [`HotUpgradeAsyncPgConnection`] takes the place of [`AsyncPgConnection`](diesel_async::AsyncPgConnection). In the
+//! pools bb8 and deadpool, the check takes the place of the pool's ping, so a checkout costs one round trip, as with
+//! stock diesel-async:
 //!
 //! ```no_run
 //! use diesel::prelude::*;
@@ -29,8 +29,8 @@
 //!
 //! # What is shared with the blocking connection
 //!
-//! The table of OIDs, [`track`](crate::track), [`on_change`](crate::on_change), [`stats`](crate::stats), the log, and the
-//! meaning of everything: if a process has a blocking and an async pool on one database, each catalog is read once.
+//! The table of OIDs, [`track`](crate::track), [`on_change`](crate::on_change), [`stats`](crate::stats), the log, and
+//! the meaning of everything: if a process has a blocking and an async pool on one database, each catalog is read once.
 //!
 //! # What is different
 //!
@@ -40,8 +40,8 @@
 //! - If one of this crate's statements is gone from the session (`DEALLOCATE ALL`, a pooler in transaction mode without
 //!   support for prepared statements), the statements that tokio-postgres keeps for itself are gone too, and can't be
 //!   prepared again. Such a connection is replaced by its pool.
-//! - If a future is dropped while a verified transaction is open, its connection is broken from then on: a pool closes it,
-//!   and the server rolls back.
+//! - If a future is dropped while a verified transaction is open, its connection is broken from then on: a pool
+//!   closes it, and the server rolls back.
 //! - A look for new types, once a second for each process and database, costs one more round trip.
 //!
 //! A Tokio runtime is needed, as for diesel-async; its timer is not.

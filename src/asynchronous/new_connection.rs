@@ -1,5 +1,5 @@
-//! A new connection is most likely on the server that the last one of the same URL was filled from. If so, one round trip
-//! fills it.
+//! A new connection is most likely on the server that the last one of the same URL was filled from. If so, one round
+//! trip fills it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -72,7 +72,8 @@ impl HotUpgradeAsyncPgConnection {
                 last.insert(key, Last { snapshot, mark });
             }
         }
-        // Connections that are open notice a change themselves. If all of them ended with the old server, this one does.
+        // Connections that are open notice a change themselves. If all of them ended with the old server, this one
+        // does.
         let before = before.map(|before| before.snapshot).filter(|before| *before != snapshot);
         if let (Some(before), Outcome::Primed) = (before, outcome) {
             if let (Some(before), Some(now)) = (OID_TABLE.get(before), OID_TABLE.get(snapshot)) {

@@ -1,8 +1,8 @@
 //! Queries whose OIDs come from this crate.
 //!
-//! diesel-async collects the binds of a query with a look-up of its own, and then asks its private cache, or the server.
-//! It does neither for a query whose `collect_binds` uses another look-up. Only the outermost query's is called, so one
-//! wrapper is enough.
+//! diesel-async collects the binds of a query with a look-up of its own, and then asks its private cache, or the
+//! server. It does neither for a query whose `collect_binds` uses another look-up. Only the outermost query's is
+//! called, so one wrapper is enough.
 
 use std::any::TypeId;
 use std::cell::Cell;

@@ -36,23 +36,23 @@ enum Attempt<T, E> {
 }
 
 impl HotUpgradeAsyncPgConnection {
-    /// Like [`AsyncConnection::transaction`](diesel_async::AsyncConnection::transaction), but no statement in it can bind an OID of another server. As
-    /// [`hot_transaction`](crate::HotUpgradeExt::hot_transaction) of the blocking connection, which says when the closure
-    /// runs again, and when it never does.
+    /// Like [`AsyncConnection::transaction`](diesel_async::AsyncConnection::transaction), but no statement in it can
+    /// bind an OID of another server. As [`hot_transaction`](crate::HotUpgradeExt::hot_transaction) of the blocking
+    /// connection, which says when the closure runs again, and when it never does.
     ///
     /// The closure may run again, so it is cloned: it can own clones and references, and can't capture `&mut`.
     ///
     /// # Cost
     ///
     /// Two round trips if nothing changed, as stock: `BEGIN` and the check are pipelined, and so are a savepoint and
-    /// `COMMIT`. (The first check of a snapshot on a connection is one more, to prepare it.) A statement that fails costs
-    /// two more, to ask whether types or the catalog changed.
+    /// `COMMIT`. (The first check of a snapshot on a connection is one more, to prepare it.) A statement that fails
+    /// costs two more, to ask whether types or the catalog changed.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped while a transaction is open, or while `COMMIT` is under way, the connection is broken: it
-    /// can begin no other transaction, and a pool closes it, upon which the server rolls back. (A `COMMIT` that was sent may
-    /// have been executed.)
+    /// If the future is dropped while a transaction is open, or while `COMMIT` is under way, the connection is broken:
+    /// it can begin no other transaction, and a pool closes it, upon which the server rolls back. (A `COMMIT` that was
+    /// sent may have been executed.)
     ///
     /// # Errors
     ///
@@ -110,8 +110,8 @@ impl HotUpgradeAsyncPgConnection {
     ///
     /// # Errors
     ///
-    /// Those of [`hot_transaction`](HotUpgradeAsyncPgConnection::hot_transaction), and [`Error::AlreadyInTransaction`] inside
-    /// another transaction.
+    /// Those of [`hot_transaction`](HotUpgradeAsyncPgConnection::hot_transaction), and [`Error::AlreadyInTransaction`]
+    /// inside another transaction.
     ///
     /// # Example
     ///
@@ -248,8 +248,8 @@ impl HotUpgradeAsyncPgConnection {
         }
     }
 
-    /// Runs `closure` as stock diesel-async does, in a savepoint if a transaction is open. If that is rolled back, so is a
-    /// search path that it set: what the caches were filled with for that is forgotten.
+    /// Runs `closure` as stock diesel-async does, in a savepoint if a transaction is open. If that is rolled back, so
+    /// is a search path that it set: what the caches were filled with for that is forgotten.
     async fn run_nested<T, E, F>(&mut self, how: &Begin, closure: F) -> Result<T, E>
     where
         for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>

@@ -35,8 +35,8 @@ impl HotUpgradeAsyncPgConnection {
         Ok(CheckAndLook::decode(row, mark))
     }
 
-    /// Asks which server answers, and what it shows of these types. One round trip, and one more to prepare it. The same
-    /// row has the state of the catalog: the cache of statements is emptied without another question.
+    /// Asks which server answers, and what it shows of these types. One round trip, and one more to prepare it. The
+    /// same row has the state of the catalog: the cache of statements is emptied without another question.
     pub(super) async fn identify(&mut self, question: &Question, level: Level) -> QueryResult<Identified> {
         let (text, mark, shown, fields) = self.send_identify(question, level).await?;
         let prepared = Prepared::decode((text, mark, Default::default(), Vec::new()), level);
@@ -83,8 +83,8 @@ pub(super) async fn check(mut conn: &AsyncPgConnection, snapshot: &Snapshot) -> 
     RunQueryDsl::execute(Check::of(snapshot, TargetSessionAttrs::Any), &mut conn).await.map(Check::decode)
 }
 
-/// As Diesel asks for a type, but with names that no other schema can hide, and without an error on the server if there is
-/// no such type.
+/// As Diesel asks for a type, but with names that no other schema can hide, and without an error on the server if there
+/// is no such type.
 pub(super) async fn look_up(mut conn: &AsyncPgConnection, (schema, name): &Key) -> QueryResult<OidPair> {
     const TYPE: &str =
         "/* diesel-postgres-hot-upgrade: look up */ SELECT t.oid, t.typarray FROM pg_catalog.pg_type t ";

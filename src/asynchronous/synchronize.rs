@@ -23,15 +23,15 @@ use crate::report::stats::COUNTERS;
 use crate::synchronize::{OTHER_SEARCH_PATH, OWN_TYPES, Outcome, Start, move_to_latest, note_move, snapshot_of};
 
 impl HotUpgradeAsyncPgConnection {
-    /// Makes the connection's caches agree with the server that answers now. As [`synchronize`](crate::synchronize), which
-    /// says when to call it, what is compared, and which errors it returns.
+    /// Makes the connection's caches agree with the server that answers now. As [`synchronize`](crate::synchronize),
+    /// which says when to call it, what is compared, and which errors it returns.
     ///
     /// # Cost
     ///
-    /// One round trip if nothing changed. (The first check of a snapshot on a connection is one more, to prepare it, and
-    /// once a second for each process and database a look for new types is, too.) Another server: 4, or 6 for the first
-    /// connection of the process, which reads the catalog. Inside a transaction 5, since it looks for new types in a
-    /// savepoint.
+    /// One round trip if nothing changed. (The first check of a snapshot on a connection is one more, to prepare it,
+    /// and once a second for each process and database a look for new types is, too.) Another server: 4, or 6 for the
+    /// first connection of the process, which reads the catalog. Inside a transaction 5, since it looks for new types
+    /// in a savepoint.
     ///
     /// # Cancellation
     ///

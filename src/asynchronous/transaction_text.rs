@@ -1,5 +1,5 @@
-//! Does a text end the transaction? diesel-async has no view of what the server thinks of the transaction, so a `COMMIT`
-//! that the user wrote has to be seen in what is sent.
+//! Does a text end the transaction? diesel-async has no view of what the server thinks of the transaction, so a
+//! `COMMIT` that the user wrote has to be seen in what is sent.
 
 /// Does one of the statements end a transaction? One that ends a savepoint does not.
 pub(super) fn ends_transaction(sql: &str) -> bool {

@@ -48,8 +48,8 @@ fn nothing_stays_open(upgrade: &Upgrade) {
     blocking(|| wait_until("no transaction is open", || open_transactions(upgrade) == 0));
 }
 
-/// Drops what `work` begins after each number of polls, with and without a switch right before, until it is done before it
-/// would be dropped.
+/// Drops what `work` begins after each number of polls, with and without a switch right before, until it is done before
+/// it would be dropped.
 async fn drop_at_every_poll(work: impl AsyncFn(&Bb8<Hot>, usize) -> bool) {
     let upgrade = blocking(upgrade);
     let pool: Bb8<Hot> = bb8(&upgrade.url(), 1, CacheSize::Unbounded).await;

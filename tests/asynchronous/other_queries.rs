@@ -1,6 +1,6 @@
 //! Queries whose OIDs take another way than a simple bind: boxed queries, batch inserts, `sql_query`, arrays of enums,
-//! nested composites. With the types known to the process, and with types in no snapshot, which are looked up first. After
-//! a switch, each is right; the control is a stock connection.
+//! nested composites. With the types known to the process, and with types in no snapshot, which are looked up first.
+//! After a switch, each is right; the control is a stock connection.
 
 use std::io::Write;
 

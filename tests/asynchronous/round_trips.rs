@@ -102,8 +102,9 @@ fn a_window_spares_the_round_trip() {
     });
 }
 
-/// How long a client waits for a new connection, in round trips, and how many its first use of types is. By the clock: the
-/// messages by which tokio-postgres closes the statements of the set-up are on the wire, but nothing waits for them.
+/// How long a client waits for a new connection, in round trips, and how many its first use of types is. By the clock:
+/// the messages by which tokio-postgres closes the statements of the set-up are on the wire, but nothing waits for
+/// them.
 macro_rules! costs_of_new {
     ($forwarder:expr, $url:expr, $conn:ty) => {{
         let mut costs = Vec::new();

@@ -1,5 +1,5 @@
-//! A tenant's search path within a transaction. What follows on the same connection binds the session's types. The control
-//! is a stock connection in the tenant's place.
+//! A tenant's search path within a transaction. What follows on the same connection binds the session's types. The
+//! control is a stock connection in the tenant's place.
 
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};

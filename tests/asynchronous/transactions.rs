@@ -139,7 +139,8 @@ fn an_applications_own_errors_are_returned_and_run_once() {
                 })
                 .await;
             assert!(matches!(result, Err(Error::DatabaseError(..))), "{result:?}");
-            // At first, the table that was just created and the transaction that was rolled back are suspected, once each.
+            // At first, the table that was just created and the transaction that was rolled back are suspected, once
+            // each.
             assert!(made(&attempts) <= if number < 2 { 3 } else { 1 }, "{number}: {}", made(&attempts));
             let result: QueryResult<()> = hot.hot_transaction(async |_| Err(Error::RollbackTransaction)).await;
             assert_eq!(result, Err(Error::RollbackTransaction));
