@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
+#[cfg(feature = "diesel-async")]
+pub mod asynchronous;
 mod catalog;
 mod connection;
 mod environment;
@@ -36,8 +38,17 @@ mod tests {
     use std::path::Path;
 
     /// Each imports only what stands before it: see ARCHITECTURE.md.
-    const LAYERS: [&str; 8] =
-        ["catalog", "report", "environment", "probe", "connection", "synchronize", "transaction", "pool"];
+    const LAYERS: [&str; 9] = [
+        "catalog",
+        "report",
+        "environment",
+        "probe",
+        "connection",
+        "synchronize",
+        "transaction",
+        "pool",
+        "asynchronous",
+    ];
 
     fn layer(module: &str) -> Option<usize> {
         LAYERS.iter().position(|layer| *layer == module)

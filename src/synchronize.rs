@@ -9,6 +9,7 @@ mod find;
 
 use std::sync::Arc;
 
+use diesel::pg::GetPgMetadataCache;
 use diesel::prelude::*;
 use diesel::result::Error;
 
@@ -29,6 +30,8 @@ use crate::report::stats::COUNTERS;
 use crate::report::warnings;
 use crate::synchronize::find::{Asking, Found};
 
+#[cfg(feature = "diesel-async")]
+pub(crate) use crate::synchronize::find::{MAX_CATCH_UPS, shared};
 pub(crate) use crate::synchronize::find::{NewTypes, Start};
 
 /// What [`synchronize`] found, and did.
@@ -154,18 +157,28 @@ pub(crate) fn mark_if_unfit(conn: &mut PgConnection, error: &Error) {
 
 /// The snapshot that the connection was filled from. What a transaction saw of itself says nothing once it has ended.
 pub(crate) fn filled_from(conn: &mut PgConnection) -> Option<Arc<Snapshot>> {
-    let snapshot = OID_TABLE.get(notes::snapshot(conn)?)?;
-    (snapshot.scope != Scope::Transaction || is_in_transaction(conn)).then_some(snapshot)
+    let in_transaction = is_in_transaction(conn);
+    snapshot_of(conn, in_transaction)
+}
+
+/// The same of what a connection of any driver remembers.
+pub(crate) fn snapshot_of(memory: &mut impl GetPgMetadataCache, in_transaction: bool) -> Option<Arc<Snapshot>> {
+    let snapshot = OID_TABLE.get(notes::snapshot(memory)?)?;
+    (snapshot.scope != Scope::Transaction || in_transaction).then_some(snapshot)
 }
 
 /// The snapshot that the connection is filled from after it has moved to the latest one of its server, if it can
 /// without a round trip. `None` if the server has to be asked.
 pub(crate) fn moved_to_latest(conn: &mut PgConnection) -> Option<Arc<Snapshot>> {
     let known = filled_from(conn)?;
+    move_to_latest(conn, known)
+}
+
+pub(crate) fn move_to_latest(memory: &mut impl GetPgMetadataCache, known: Arc<Snapshot>) -> Option<Arc<Snapshot>> {
     match OID_TABLE.current(&known) {
         Current::Same => Some(known),
-        Current::Newer(newer) if !caches::conflict(conn, &known, &newer) => {
-            caches::fill(conn, &newer);
+        Current::Newer(newer) if !caches::conflict(memory, &known, &newer) => {
+            caches::fill(memory, &newer);
             Some(newer)
         }
         _ => None,
@@ -277,7 +290,7 @@ fn settle(
 }
 
 /// Servers that take turns are noticed by the moves of connections between them.
-fn note_move(from: &Snapshot, to: &Snapshot) {
+pub(crate) fn note_move(from: &Snapshot, to: &Snapshot) {
     let (left, entered) = (&from.place.identity, &to.place.identity);
     if left == entered {
         return;
@@ -290,11 +303,11 @@ fn note_move(from: &Snapshot, to: &Snapshot) {
 }
 
 /// Diesel gives no notice when a transaction or a savepoint ends, so what was filled for it would outlive it.
-const OTHER_SEARCH_PATH: &str = "synchronize found another search_path inside a transaction or savepoint that \
+pub(crate) const OTHER_SEARCH_PATH: &str = "synchronize found another search_path inside a transaction or savepoint that \
      diesel-postgres-hot-upgrade did not begin, so it can't tell when that path ends: use hot_transaction_with and \
      before_probe(\"SET LOCAL search_path = …\"), or set the path before the transaction begins";
 
-const OWN_TYPES: &str = "synchronize found types that this transaction changed by itself, inside a transaction or \
+pub(crate) const OWN_TYPES: &str = "synchronize found types that this transaction changed by itself, inside a transaction or \
      savepoint that diesel-postgres-hot-upgrade did not begin, so it can't tell whether they stay: run migrations in \
      hot_transaction, or call synchronize after the transaction";
 

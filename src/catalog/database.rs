@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::catalog::clock;
 use crate::catalog::types::{PgType, Types};
+use crate::catalog::waiting::Waiting;
 
 /// Nothing is trusted to know all types for longer than this after it was last made sure of.
 const FRESHNESS: Duration = Duration::from_secs(1);
@@ -22,7 +23,7 @@ const SLOW_ANSWERS: u32 = 3;
 
 /// How long a connection waits for another one's look before it looks for itself. The other one may be queued behind a
 /// transaction that the waiting thread holds open.
-const LOOK_PATIENCE: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How many former names are kept.
 const MAX_FORMER: usize = 4096;
@@ -31,6 +32,8 @@ const MAX_FORMER: usize = 4096;
 pub(crate) struct Database {
     known: Mutex<Known>,
     looked: Condvar,
+    /// Tasks that wait for a look.
+    pub(crate) waiting: Waiting,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +129,7 @@ impl Drop for LookPermit {
         if self.is_announced {
             self.database.lock().is_being_looked_at = false;
             self.database.looked.notify_all();
+            self.database.waiting.wake_all();
         }
     }
 }
@@ -166,6 +170,13 @@ impl Database {
         let known = self.lock();
         let count = usize::try_from(known.total_former.saturating_sub(after)).unwrap_or(usize::MAX);
         count > known.former.len() || known.former.iter().rev().take(count).any(is_stored)
+    }
+
+    /// Is another connection looking, whose look would be of use?
+    #[cfg(feature = "diesel-async")]
+    pub(crate) fn is_being_looked_at(&self) -> bool {
+        let known = self.lock();
+        known.is_being_looked_at && !known.is_fresh()
     }
 
     /// No round trip, and no waiting.

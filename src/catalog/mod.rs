@@ -10,3 +10,4 @@ pub(crate) mod table;
 pub(crate) mod track;
 pub(crate) mod tracked;
 pub(crate) mod types;
+pub(crate) mod waiting;

@@ -16,6 +16,7 @@ use crate::catalog::server::{IdentifiedBy, Identity, PgStart, Place};
 use crate::catalog::snapshot::{Content, Loaded, Scope, Snapshot, SnapshotId};
 use crate::catalog::tracked::tracked;
 use crate::catalog::types::{View, size_of_types};
+use crate::catalog::waiting::Waiting;
 
 lazy_static! {
     /// One for the process, so that a change costs one catalog load and not one for each connection.
@@ -29,7 +30,7 @@ const MAX_SIZE: usize = 64 << 20;
 const MAX_SUPERSEDED: usize = 64;
 
 /// How long a connection waits for another one's catalog load before it loads for itself.
-const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// More servers are not told apart in a catalog load.
 const MAX_OTHER_STARTS: usize = 64;
@@ -41,6 +42,8 @@ pub(crate) struct OidTable {
     state: RwLock<Snapshots>,
     loading: Mutex<HashSet<Place>>,
     loaded: Condvar,
+    /// Tasks that wait for a load.
+    pub(crate) waiting: Waiting,
     pub(crate) alternation: Alternation,
 }
 
@@ -103,6 +106,7 @@ impl Drop for LoadPermit<'_> {
         if let Some((table, place)) = &self.announced {
             table.loading().remove(place);
             table.loaded.notify_all();
+            table.waiting.wake_all();
         }
     }
 }

@@ -86,7 +86,7 @@ pub(crate) fn with_statement_cache<T>(conn: &mut PgConnection, work: impl FnOnce
 }
 
 /// Empties the OID cache. No round trip. The connection is *unknown* afterwards.
-pub(crate) fn forget_oids(conn: &mut PgConnection) {
+pub(crate) fn forget_oids(conn: &mut impl GetPgMetadataCache) {
     notes::keep_lasting(conn, |conn| *conn.get_metadata_cache() = PgMetadataCache::new());
     notes::set_emptied(conn);
 }
@@ -108,7 +108,7 @@ pub(crate) fn fill_again_if_uncertain(conn: &mut PgConnection, snapshot: &Snapsh
 
 /// Stores the OIDs of the types that the bare name finds, under both keys that Diesel may ask for. Diesel looks up the
 /// others by itself, so that what is there was used.
-pub(crate) fn fill(conn: &mut PgConnection, snapshot: &Snapshot) {
+pub(crate) fn fill(conn: &mut impl GetPgMetadataCache, snapshot: &Snapshot) {
     // The check of the snapshot before is left behind.
     if notes::snapshot(conn).is_some_and(|before| before != snapshot.id) {
         notes::change_lasting(conn, |lasting| lasting.resets = lasting.resets.map(|wear| wear.saturating_add(1)));
@@ -126,7 +126,7 @@ pub(crate) fn fill(conn: &mut PgConnection, snapshot: &Snapshot) {
 
 /// Does the OID cache have something that was correct by the old snapshot, or that Diesel looked up itself since, and
 /// that is wrong by the new snapshot of the same server? Prepared statements hold the same OIDs.
-pub(crate) fn conflict(conn: &mut PgConnection, old: &Snapshot, new: &Snapshot) -> bool {
+pub(crate) fn conflict(conn: &mut impl GetPgMetadataCache, old: &Snapshot, new: &Snapshot) -> bool {
     let cache = conn.get_metadata_cache();
     let is_stored_otherwise = new.content.view.iter().any(|(ty, is_visible)| {
         let array = ty.array_name();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use diesel::connection::CacheSize;
-use diesel::pg::{GetPgMetadataCache, PgConnection, PgMetadataCacheKey};
+use diesel::pg::{GetPgMetadataCache, PgMetadataCacheKey};
 use lazy_static::lazy_static;
 
 use crate::catalog::clock;
@@ -19,20 +19,20 @@ use crate::probe::check::Mark;
 const RESERVED_SCHEMA: &str = "\0diesel-postgres-hot-upgrade";
 
 /// What the caches were filled from. `None` means *unknown*, never *new*.
-pub(crate) fn snapshot(conn: &mut PgConnection) -> Option<SnapshotId> {
+pub(crate) fn snapshot(conn: &mut impl GetPgMetadataCache) -> Option<SnapshotId> {
     std::num::NonZeroU64::new(read(conn, "snapshot")?).map(SnapshotId)
 }
 
-pub(crate) fn set_snapshot(conn: &mut PgConnection, id: SnapshotId) {
+pub(crate) fn set_snapshot(conn: &mut impl GetPgMetadataCache, id: SnapshotId) {
     write(conn, "snapshot", id.0.get());
 }
 
 /// The state of the catalog when the caches were emptied last. Statements that are prepared later can't be older.
-pub(crate) fn mark(conn: &mut PgConnection) -> Mark {
+pub(crate) fn mark(conn: &mut impl GetPgMetadataCache) -> Mark {
     read_mark(conn, MARK).unwrap_or_default()
 }
 
-pub(crate) fn set_mark(conn: &mut PgConnection, mark: Mark) {
+pub(crate) fn set_mark(conn: &mut impl GetPgMetadataCache, mark: Mark) {
     write_mark(conn, MARK, mark);
 }
 
@@ -40,53 +40,53 @@ const MARK: [&str; 3] = ["mark", "changes at mark", "objects at mark"];
 const NOW: [&str; 3] = ["now", "changes now", "objects now"];
 
 /// What was found after a statement failed. `None` if the catalog was not asked.
-pub(crate) fn take_state_after_failure(conn: &mut PgConnection) -> Option<Mark> {
+pub(crate) fn take_state_after_failure(conn: &mut impl GetPgMetadataCache) -> Option<Mark> {
     let now = read_mark(conn, NOW).filter(|now| *now != Mark::default());
     write_mark(conn, NOW, Mark::default());
     now
 }
 
-pub(crate) fn set_state_after_failure(conn: &mut PgConnection, now: Mark) {
+pub(crate) fn set_state_after_failure(conn: &mut impl GetPgMetadataCache, now: Mark) {
     write_mark(conn, NOW, now);
 }
 
-fn read_mark(conn: &mut PgConnection, [name, changes, objects]: [&'static str; 3]) -> Option<Mark> {
+fn read_mark(conn: &mut impl GetPgMetadataCache, [name, changes, objects]: [&'static str; 3]) -> Option<Mark> {
     let (bits, changes, objects) = (read(conn, name)?, read(conn, changes)?, read(conn, objects)?);
     Some(Mark { oldest_open: (bits >> 32) as u32, vanished: bits as u32, changes, objects: objects as u32 })
 }
 
-fn write_mark(conn: &mut PgConnection, [name, changes, objects]: [&'static str; 3], mark: Mark) {
+fn write_mark(conn: &mut impl GetPgMetadataCache, [name, changes, objects]: [&'static str; 3], mark: Mark) {
     write(conn, name, u64::from(mark.oldest_open) << 32 | u64::from(mark.vanished));
     write(conn, changes, mark.changes);
     write(conn, objects, u64::from(mark.objects));
 }
 
 /// Was a verified transaction rolled back since the caches were emptied?
-pub(crate) fn was_rolled_back(conn: &mut PgConnection) -> bool {
+pub(crate) fn was_rolled_back(conn: &mut impl GetPgMetadataCache) -> bool {
     read(conn, "rolled back").is_some()
 }
 
-pub(crate) fn set_rolled_back(conn: &mut PgConnection) {
+pub(crate) fn set_rolled_back(conn: &mut impl GetPgMetadataCache) {
     write(conn, "rolled back", 1);
 }
 
 /// After it was no use to suspect a rolled-back transaction, none is suspected for this time.
 const UNSUSPECTED_FOR: Duration = Duration::from_secs(10);
 
-pub(crate) fn was_suspected_in_vain(conn: &mut PgConnection) -> bool {
+pub(crate) fn was_suspected_in_vain(conn: &mut impl GetPgMetadataCache) -> bool {
     since(conn, "suspected").is_some_and(|elapsed| elapsed < UNSUSPECTED_FOR)
 }
 
-pub(crate) fn set_suspected_in_vain(conn: &mut PgConnection) {
+pub(crate) fn set_suspected_in_vain(conn: &mut impl GetPgMetadataCache) {
     set_since(conn, "suspected");
 }
 
 /// Does a pooler prepare the statements of this connection?
-pub(crate) fn is_prepared_by_pooler(conn: &mut PgConnection) -> bool {
+pub(crate) fn is_prepared_by_pooler(conn: &mut impl GetPgMetadataCache) -> bool {
     read(conn, BY_POOLER) == Some(1)
 }
 
-pub(crate) fn set_prepared_by_pooler(conn: &mut PgConnection, is: bool) {
+pub(crate) fn set_prepared_by_pooler(conn: &mut impl GetPgMetadataCache, is: bool) {
     write(conn, BY_POOLER, u64::from(is));
 }
 
@@ -96,41 +96,41 @@ const BY_POOLER: &str = "by pooler";
 /// in vain are made after a change, before only one is made every ten seconds.
 const MAX_RERUNS_IN_VAIN: u64 = 8;
 
-pub(crate) fn may_rerun_in_vain(conn: &mut PgConnection) -> bool {
+pub(crate) fn may_rerun_in_vain(conn: &mut impl GetPgMetadataCache) -> bool {
     read(conn, IN_VAIN).unwrap_or_default() < MAX_RERUNS_IN_VAIN || !was_suspected_in_vain(conn)
 }
 
-pub(crate) fn add_rerun_in_vain(conn: &mut PgConnection) {
+pub(crate) fn add_rerun_in_vain(conn: &mut impl GetPgMetadataCache) {
     let before = read(conn, IN_VAIN).unwrap_or_default();
     write(conn, IN_VAIN, before.saturating_add(1));
     set_suspected_in_vain(conn);
 }
 
-pub(crate) fn forget_reruns_in_vain(conn: &mut PgConnection) {
+pub(crate) fn forget_reruns_in_vain(conn: &mut impl GetPgMetadataCache) {
     write(conn, IN_VAIN, 0);
 }
 
 const IN_VAIN: &str = "in vain";
 
 /// Did a statement fail in a nested verified transaction, which was then rolled back?
-pub(crate) fn take_failed_in_savepoint(conn: &mut PgConnection) -> bool {
+pub(crate) fn take_failed_in_savepoint(conn: &mut impl GetPgMetadataCache) -> bool {
     let failed = read(conn, FAILED_IN_SAVEPOINT) == Some(1);
     write(conn, FAILED_IN_SAVEPOINT, 0);
     failed
 }
 
-pub(crate) fn set_failed_in_savepoint(conn: &mut PgConnection) {
+pub(crate) fn set_failed_in_savepoint(conn: &mut impl GetPgMetadataCache) {
     write(conn, FAILED_IN_SAVEPOINT, 1);
 }
 
 const FAILED_IN_SAVEPOINT: &str = "failed in savepoint";
 
 /// After it was no use to suspect that all statements are gone, it is not suspected for this time.
-pub(crate) fn was_none_left_in_vain(conn: &mut PgConnection) -> bool {
+pub(crate) fn was_none_left_in_vain(conn: &mut impl GetPgMetadataCache) -> bool {
     since(conn, NONE_LEFT).is_some_and(|elapsed| elapsed < UNSUSPECTED_FOR)
 }
 
-pub(crate) fn set_none_left_in_vain(conn: &mut PgConnection) {
+pub(crate) fn set_none_left_in_vain(conn: &mut impl GetPgMetadataCache) {
     set_since(conn, NONE_LEFT);
 }
 
@@ -159,7 +159,7 @@ const WANTED_SHIFT: u32 = 36;
 const WANTED_MASK: u64 = 0b111;
 const DEPTH_SHIFT: u32 = 39;
 
-pub(crate) fn lasting(conn: &mut PgConnection) -> Lasting {
+pub(crate) fn lasting(conn: &mut impl GetPgMetadataCache) -> Lasting {
     let bits = read(conn, "lasting").unwrap_or_default();
     let suspended = if bits & SUSPENDED_UNBOUNDED != 0 { CacheSize::Unbounded } else { CacheSize::Disabled };
     Lasting {
@@ -171,7 +171,7 @@ pub(crate) fn lasting(conn: &mut PgConnection) -> Lasting {
     }
 }
 
-fn set_lasting(conn: &mut PgConnection, lasting: Lasting) {
+fn set_lasting(conn: &mut impl GetPgMetadataCache, lasting: Lasting) {
     let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
     let bits = lasting.resets.map_or(0, |resets| u64::from(resets) | WAS_SEEN)
         | flag(lasting.replicas == Replicas::Interchangeable, INTERCHANGEABLE)
@@ -182,7 +182,7 @@ fn set_lasting(conn: &mut PgConnection, lasting: Lasting) {
     write(conn, "lasting", bits);
 }
 
-pub(crate) fn change_lasting(conn: &mut PgConnection, change: impl FnOnce(&mut Lasting)) {
+pub(crate) fn change_lasting(conn: &mut impl GetPgMetadataCache, change: impl FnOnce(&mut Lasting)) {
     let mut lasting = lasting(conn);
     change(&mut lasting);
     set_lasting(conn, lasting);
@@ -192,19 +192,19 @@ pub(crate) fn change_lasting(conn: &mut PgConnection, change: impl FnOnce(&mut L
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// Did the server refuse to show its types a moment ago? Then nothing is kept.
-pub(crate) fn is_refused(conn: &mut PgConnection) -> bool {
+pub(crate) fn is_refused(conn: &mut impl GetPgMetadataCache) -> bool {
     since(conn, "refused").is_some_and(|elapsed| elapsed < REFUSED_FOR)
 }
 
 /// Notes that the server shows its types.
-pub(crate) fn clear_refused(conn: &mut PgConnection) {
+pub(crate) fn clear_refused(conn: &mut impl GetPgMetadataCache) {
     if read(conn, "refused").is_some() {
         write(conn, "refused", 0);
     }
 }
 
 /// Takes over what has to stay when the OID cache is emptied.
-pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgConnection)) {
+pub(crate) fn keep_lasting<C: GetPgMetadataCache>(conn: &mut C, empty: impl FnOnce(&mut C)) {
     let kept = [
         "lasting",
         "refused",
@@ -229,93 +229,93 @@ pub(crate) fn keep_lasting(conn: &mut PgConnection, empty: impl FnOnce(&mut PgCo
 }
 
 /// Notes that the server has just refused to show its types.
-pub(crate) fn set_refused(conn: &mut PgConnection) {
+pub(crate) fn set_refused(conn: &mut impl GetPgMetadataCache) {
     set_since(conn, "refused");
 }
 
 /// The number of the manager that opened the connection.
-pub(crate) fn manager(conn: &mut PgConnection) -> Option<u64> {
+pub(crate) fn manager(conn: &mut impl GetPgMetadataCache) -> Option<u64> {
     read(conn, "manager")
 }
 
-pub(crate) fn set_manager(conn: &mut PgConnection, number: u64) {
+pub(crate) fn set_manager(conn: &mut impl GetPgMetadataCache, number: u64) {
     write(conn, "manager", number);
 }
 
 /// Did the server take writes when this connection was asked? `None` if it was not asked.
-pub(crate) fn was_writable(conn: &mut PgConnection) -> Option<bool> {
+pub(crate) fn was_writable(conn: &mut impl GetPgMetadataCache) -> Option<bool> {
     read(conn, "was writable").map(|writable| writable == 1)
 }
 
-pub(crate) fn set_was_writable(conn: &mut PgConnection, writable: bool) {
+pub(crate) fn set_was_writable(conn: &mut impl GetPgMetadataCache, writable: bool) {
     write(conn, "was writable", u64::from(writable));
 }
 
 /// May this role not take the locks by which a lost attempt is found?
-pub(crate) fn may_not_lock(conn: &mut PgConnection) -> bool {
+pub(crate) fn may_not_lock(conn: &mut impl GetPgMetadataCache) -> bool {
     read(conn, "may not lock").is_some()
 }
 
-pub(crate) fn set_may_not_lock(conn: &mut PgConnection) {
+pub(crate) fn set_may_not_lock(conn: &mut impl GetPgMetadataCache) {
     write(conn, "may not lock", 1);
 }
 
 /// How long ago the connection was last checked, and answered. `None` if it has to be checked again.
-pub(crate) fn since_verified(conn: &mut PgConnection) -> Option<Duration> {
+pub(crate) fn since_verified(conn: &mut impl GetPgMetadataCache) -> Option<Duration> {
     let elapsed = since(conn, "verified")?;
     let generation = read(conn, "generation").map(Generation);
     (generation == Some(Generation::current())).then_some(elapsed)
 }
 
 /// Notes that the connection was checked just now, and answered. `generation` is of before the check was sent.
-pub(crate) fn set_verified(conn: &mut PgConnection, generation: Generation) {
+pub(crate) fn set_verified(conn: &mut impl GetPgMetadataCache, generation: Generation) {
     set_since(conn, "verified");
     write(conn, "generation", generation.0);
 }
 
 /// Did a server answer that does not fit `target_session_attrs`, and has no verified transaction begun since? The pool
 /// drops the connection when it is given back.
-pub(crate) fn is_unfit(conn: &mut PgConnection) -> bool {
+pub(crate) fn is_unfit(conn: &mut impl GetPgMetadataCache) -> bool {
     read(conn, "unfit").is_some_and(|unfit| unfit != 0)
 }
 
-pub(crate) fn set_unfit(conn: &mut PgConnection, is_unfit: bool) {
+pub(crate) fn set_unfit(conn: &mut impl GetPgMetadataCache, is_unfit: bool) {
     if is_unfit || read(conn, "unfit").is_some() {
         write(conn, "unfit", u64::from(is_unfit));
     }
 }
 
 /// How long ago the pool connected.
-pub(crate) fn since_connected(conn: &mut PgConnection) -> Option<Duration> {
+pub(crate) fn since_connected(conn: &mut impl GetPgMetadataCache) -> Option<Duration> {
     since(conn, "connected")
 }
 
-pub(crate) fn set_connected(conn: &mut PgConnection) {
+pub(crate) fn set_connected(conn: &mut impl GetPgMetadataCache) {
     set_since(conn, "connected");
 }
 
 /// The next checkout asks again.
-pub(crate) fn forget_verified(conn: &mut PgConnection) {
+pub(crate) fn forget_verified(conn: &mut impl GetPgMetadataCache) {
     if read(conn, "verified").is_some() {
         write(conn, "verified", 0);
     }
 }
 
 /// When the caches were emptied last. `None` if that is not known.
-pub(crate) fn emptied_at(conn: &mut PgConnection) -> Option<Instant> {
+pub(crate) fn emptied_at(conn: &mut impl GetPgMetadataCache) -> Option<Instant> {
     clock::now().checked_sub(since(conn, "emptied")?)
 }
 
-pub(crate) fn set_emptied(conn: &mut PgConnection) {
+pub(crate) fn set_emptied(conn: &mut impl GetPgMetadataCache) {
     set_since(conn, "emptied");
 }
 
-fn since(conn: &mut PgConnection, name: &'static str) -> Option<Duration> {
+fn since(conn: &mut impl GetPgMetadataCache, name: &'static str) -> Option<Duration> {
     let nanoseconds = read(conn, name)?.checked_sub(1)?;
     Some(since_start().saturating_sub(Duration::from_nanos(nanoseconds)))
 }
 
-fn set_since(conn: &mut PgConnection, name: &'static str) {
+fn set_since(conn: &mut impl GetPgMetadataCache, name: &'static str) {
     let nanoseconds = u64::try_from(since_start().as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
     write(conn, name, nanoseconds);
 }
@@ -333,11 +333,11 @@ fn key(name: &'static str) -> PgMetadataCacheKey<'static> {
 }
 
 /// The cache holds pairs of OIDs.
-fn read(conn: &mut PgConnection, name: &'static str) -> Option<u64> {
+fn read(conn: &mut impl GetPgMetadataCache, name: &'static str) -> Option<u64> {
     let metadata = conn.get_metadata_cache().lookup_type(&key(name))?;
     Some(u64::from(metadata.oid().ok()?) << 32 | u64::from(metadata.array_oid().ok()?))
 }
 
-fn write(conn: &mut PgConnection, name: &'static str, value: u64) {
+fn write(conn: &mut impl GetPgMetadataCache, name: &'static str, value: u64) {
     conn.get_metadata_cache().store_type(key(name), ((value >> 32) as u32, value as u32));
 }

@@ -42,8 +42,12 @@ pub(crate) fn mark(conn: &mut PgConnection) {
 
 /// Is the transaction that was marked still open?
 pub(crate) fn is_marked(conn: &mut PgConnection) -> bool {
+    has_mark(status(conn))
+}
+
+pub(crate) fn has_mark(status: &TransactionManagerStatus) -> bool {
     matches!(
-        status(conn),
+        status,
         TransactionManagerStatus::Valid(ValidTransactionManagerStatus { in_transaction: Some(transaction), .. })
             if transaction.test_transaction
     )

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use diesel::pg::PgConnection;
+use diesel::pg::GetPgMetadataCache;
 
 use crate::connection::generation::Generation;
 use crate::connection::notes;
@@ -90,7 +90,7 @@ pub fn verify_at_next_checkout() {
 
 impl Verify {
     /// Is the connection exempt from a check? No round trip.
-    pub(crate) fn is_satisfied(self, conn: &mut PgConnection) -> bool {
+    pub(crate) fn is_satisfied(self, conn: &mut impl GetPgMetadataCache) -> bool {
         match self {
             Verify::EveryCheckout => false,
             Verify::AtMostEvery(window) => notes::since_verified(conn).is_some_and(|elapsed| elapsed < window),

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::catalog::clock;
-use crate::catalog::database::LookPermit;
+use crate::catalog::database::{Database, LookPermit};
 use crate::catalog::server::Place;
 use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::{Question, Scope, Snapshot, SnapshotId};
@@ -22,7 +22,7 @@ use crate::report::warnings;
 
 /// How often a server may change while it is being asked, before the connection is left *unknown*: emptied, but not
 /// filled, and asked again at the next checkout.
-const MAX_CATCH_UPS: usize = 4;
+pub(crate) const MAX_CATCH_UPS: usize = 4;
 
 /// What is known before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +59,28 @@ impl NewTypes {
     /// What is known without a round trip. Inside a transaction it does not wait for another connection's look, which
     /// may itself wait for this transaction.
     pub(crate) fn since(snapshot: &Snapshot, in_transaction: bool, always_looks: bool) -> Self {
+        NewTypes::due(snapshot, always_looks, |database| {
+            if in_transaction { database.due_at_once() } else { database.due_after_waiting() }
+        })
+    }
+
+    /// The same without waiting.
+    #[cfg(feature = "diesel-async")]
+    pub(crate) fn since_at_once(snapshot: &Snapshot, always_looks: bool) -> Self {
+        NewTypes::due(snapshot, always_looks, Database::due_at_once)
+    }
+
+    fn due(
+        snapshot: &Snapshot,
+        always_looks: bool,
+        unless_always: impl FnOnce(&Arc<Database>) -> Option<LookPermit>,
+    ) -> Self {
         let are_of_interest = always_looks || !snapshot.content.has_all_tracked;
         if !are_of_interest || snapshot.scope == Scope::Transaction {
             return NewTypes::None;
         }
         let database = &snapshot.database;
-        let due = match (always_looks, in_transaction) {
-            (true, _) => Some(database.unannounced_look()),
-            (false, true) => database.due_at_once(),
-            (false, false) => database.due_after_waiting(),
-        };
+        let due = if always_looks { Some(database.unannounced_look()) } else { unless_always(database) };
         match due {
             Some(permit) => NewTypes::Unknown(permit),
             None if database.has_digest(&snapshot.digest) => NewTypes::None,
@@ -317,7 +329,7 @@ impl Asking {
 }
 
 /// Not what a session or a transaction saw of itself.
-fn shared(id: SnapshotId) -> Option<Arc<Snapshot>> {
+pub(crate) fn shared(id: SnapshotId) -> Option<Arc<Snapshot>> {
     OID_TABLE.get(id).filter(|snapshot| snapshot.scope == Scope::Everyone)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use diesel::pg::PgConnection;
+use diesel::pg::{GetPgMetadataCache, PgConnection};
 use diesel::prelude::*;
 
 use crate::catalog::snapshot::{Question, Snapshot};
@@ -47,7 +47,7 @@ pub(crate) enum Healing {
 
 impl Healing {
     /// The same failed again: until the catalog changes again, errors are the application's.
-    fn was_in_vain(self, conn: &mut PgConnection) {
+    fn was_in_vain(self, conn: &mut impl GetPgMetadataCache) {
         match self {
             Healing::Catalog(now) => {
                 // How many had vanished is known since the caches were emptied.
@@ -73,7 +73,7 @@ impl Healed {
     }
 
     /// It did not fail again.
-    pub(crate) fn succeeded(&self, conn: &mut PgConnection) {
+    pub(crate) fn succeeded(&self, conn: &mut impl GetPgMetadataCache) {
         match self {
             Healed::Nothing => {}
             Healed::Types => COUNTERS.heals_for_types.increment(),
@@ -85,7 +85,7 @@ impl Healed {
     }
 
     /// It failed again.
-    pub(crate) fn was_in_vain(self, conn: &mut PgConnection) {
+    pub(crate) fn was_in_vain(self, conn: &mut impl GetPgMetadataCache) {
         if let Healed::Statements(healing) = self {
             healing.was_in_vain(conn);
         }

@@ -134,7 +134,7 @@ fn run<T, Q: QueryFragment<Pg>>(
 }
 
 /// Does a failure of this statement undo all that it did? `CALL` and `DO` can commit in between.
-fn is_atomic(query: &impl QueryFragment<Pg>) -> bool {
+pub(crate) fn is_atomic(query: &impl QueryFragment<Pg>) -> bool {
     let mut sql = PgQueryBuilder::default();
     query.to_sql(&mut sql, &Pg).is_ok() && begins_as_atomic(&sql.finish())
 }

@@ -314,12 +314,12 @@ fn is_of_connection(error: &Error) -> bool {
     )
 }
 
-const CLOSURE_SWALLOWED_ERROR: &str = "nothing was committed: a statement in the closure of hot_transaction failed, \
+pub(crate) const CLOSURE_SWALLOWED_ERROR: &str = "nothing was committed: a statement in the closure of hot_transaction failed, \
      and the closure returned Ok; return the error, or run what may fail in a savepoint (conn.transaction); the first \
      error is in the server's log";
 
-const CLOSURE_ENDED_TRANSACTION: &str = "the closure of hot_transaction ended its transaction by itself: what came before \
+pub(crate) const CLOSURE_ENDED_TRANSACTION: &str = "the closure of hot_transaction ended its transaction by itself: what came before \
      a COMMIT of its own may be committed; remove the COMMIT or ROLLBACK, or use transaction";
 
-const CLOSURE_LEFT_SAVEPOINT: &str = "nothing was committed: the closure of hot_transaction began a savepoint and \
+pub(crate) const CLOSURE_LEFT_SAVEPOINT: &str = "nothing was committed: the closure of hot_transaction began a savepoint and \
      did not end it; use conn.transaction, which does";

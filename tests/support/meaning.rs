@@ -105,13 +105,13 @@ where
 
 /// Binds a NULL, which any type has.
 #[derive(Debug)]
-struct Question<ST> {
+pub(crate) struct Question<ST> {
     is_cached: bool,
-    sql_type: PhantomData<ST>,
+    sql_type: PhantomData<fn() -> ST>,
 }
 
 impl<ST> Question<ST> {
-    fn new(is_cached: bool) -> Self {
+    pub(crate) fn new(is_cached: bool) -> Self {
         Question { is_cached, sql_type: PhantomData }
     }
 }
