@@ -24,8 +24,8 @@ pub(crate) enum StatementCache {
 }
 
 /// Empties the OID cache and the prepared statements of a connection, right after an `identify` or a `ping` on that
-/// level. One round trip, to learn the `CacheSize`, and one to deallocate the statements, if they are this session's alone;
-/// none if the statement cache is suspended. (`DEALLOCATE ALL` also drops what a user prepared by SQL.)
+/// level. One round trip, to learn the `CacheSize`, and one to deallocate the statements, if they are this session's
+/// alone; none if the statement cache is suspended. (`DEALLOCATE ALL` also drops what a user prepared by SQL.)
 ///
 /// Afterwards the connection is *unknown*, also if this fails half-way. Instrumentation, `CacheSize` and the counter
 /// that keeps statement names unique stay as they are; no `SET` is sent, since it would overwrite the user's.
@@ -60,7 +60,8 @@ fn empty_statements(conn: &mut PgConnection, level: Level) -> QueryResult<CacheS
     if is_own {
         conn.batch_execute("/* diesel-postgres-hot-upgrade: deallocate */ DEALLOCATE ALL")?;
     }
-    // A reset leaves prepared statements behind, unless they were deallocated. The first look at a connection leaves none.
+    // A reset leaves prepared statements behind, unless they were deallocated. The first look at a connection leaves
+    // none.
     let wear = resets.filter(|_| !is_own).map_or(0, |resets| resets.saturating_add(1));
     notes::change_lasting(conn, |lasting| lasting.resets = Some(wear));
     Ok(size)

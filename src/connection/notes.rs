@@ -92,8 +92,8 @@ pub(crate) fn set_prepared_by_pooler(conn: &mut impl GetPgMetadataCache, is: boo
 
 const BY_POOLER: &str = "by pooler";
 
-/// Behind a pooler, it is not known which of its server connections have statements that are out of date. So many reruns
-/// in vain are made after a change, before only one is made every ten seconds.
+/// Behind a pooler, it is not known which of its server connections have statements that are out of date. So many
+/// reruns in vain are made after a change, before only one is made every ten seconds.
 const MAX_RERUNS_IN_VAIN: u64 = 8;
 
 pub(crate) fn may_rerun_in_vain(conn: &mut impl GetPgMetadataCache) -> bool {

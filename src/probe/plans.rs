@@ -15,8 +15,8 @@ use crate::probe::sql::{OBJECTS, OLDEST_PREPARED_BY_POOLER, VANISHED_STATEMENTS,
 const EQUALS: &str = " OPERATOR(pg_catalog.=) ";
 
 /// SQL that is true if no statement is out of date that was prepared at this mark or later. Behind a pooler: and if the
-/// server connection has none from before `prepared_since`. An answer that takes long counts as a no: then the catalog is
-/// asked in a way that measures the time.
+/// server connection has none from before `prepared_since`. An answer that takes long counts as a no: then the catalog
+/// is asked in a way that measures the time.
 fn condition(mark: Mark, prepared_since: Option<i64>) -> String {
     let Mark { oldest_open, changes, vanished, objects } = mark;
     let of_catalog = format!(
@@ -37,8 +37,8 @@ fn condition(mark: Mark, prepared_since: Option<i64>) -> String {
     format!("{of_statements} AND {of_catalog} AND {is_quick}")
 }
 
-/// `ROLLBACK` and the question in one message, which fails if statements may be out of date. Behind a pooler, the server
-/// connection then stays with this client, in a transaction that was aborted.
+/// `ROLLBACK` and the question in one message, which fails if statements may be out of date. Behind a pooler, the
+/// server connection then stays with this client, in a transaction that was aborted.
 pub(crate) fn roll_back_and_ask_text(mark: Mark, prepared_since: Option<i64>) -> String {
     let condition = condition(mark, prepared_since);
     let (begin, commit) = if prepared_since.is_some() { ("BEGIN; ", "; COMMIT") } else { ("", "") };
@@ -121,8 +121,8 @@ const NOW: &str = "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) 
 const TOOK: &str = ", (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
      pg_catalog.statement_timestamp()) OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8";
 
-/// A statement that the pooler keeps. If it is prepared twice under two names, the pooler prepares it once for each server
-/// connection.
+/// A statement that the pooler keeps. If it is prepared twice under two names, the pooler prepares it once for each
+/// server connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept;
 

@@ -28,7 +28,8 @@ pub(crate) const DEFAULT_READ_ONLY: &str = "pg_catalog.current_setting('default_
 pub(crate) const VERSION: &str = "pg_catalog.current_setting('server_version_num')";
 
 /// Before and after an array of OIDs: what the server shows of them. A type's name as `regtype` shows it changes with a
-/// rename, a re-creation (a bare number), and if another type hides it in the search path (it is shown with its schema).
+/// rename, a re-creation (a bare number), and if another type hides it in the search path (it is shown with its
+/// schema).
 pub(crate) const SHOWN: [&str; 2] = ["pg_catalog.array_to_string(", "::pg_catalog.regtype[], ',')"];
 
 /// Before and after an array of names with schemas: the OIDs that the server finds by them.
@@ -91,7 +92,8 @@ pub(crate) const DIGEST: &str = "pg_catalog.concat_ws(' ', pg_catalog.count(*), 
 pub(crate) const OLDEST_OPEN: &str = "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())";
 
 /// Sums up the transactions that have created or changed types, relations, columns, functions and schemas since that
-/// one: it is another number after each change that is committed. What is temporary does not count: no other session uses it.
+/// one: it is another number after each change that is committed. What is temporary does not count: no other session
+/// uses it.
 pub(crate) fn catalog_changes_since(transaction: u32) -> String {
     let changes = |catalog: &str, row: &str, lasting: &str| {
         format!(
@@ -121,8 +123,8 @@ pub(crate) fn catalog_changes_since(transaction: u32) -> String {
     format!("COALESCE((SELECT pg_catalog.sum(changes.changed) FROM ({changes}) changes), 0)::pg_catalog.int8")
 }
 
-/// How many objects the database's schemas have: tables, views, types, functions, operators, and others. What is dropped
-/// leaves no changed row behind, but this number is another one. What is temporary does not count.
+/// How many objects the database's schemas have: tables, views, types, functions, operators, and others. What is
+/// dropped leaves no changed row behind, but this number is another one. What is temporary does not count.
 pub(crate) const OBJECTS: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend d \
      WHERE d.refclassid OPERATOR(pg_catalog.=) 2615::pg_catalog.oid AND NOT (d.refobjid OPERATOR(pg_catalog.=) ANY \
      (SELECT n.oid FROM pg_catalog.pg_namespace n \
@@ -140,8 +142,8 @@ pub(crate) const OLDEST_PREPARED_BY_POOLER: &str = "COALESCE((SELECT \
      OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8 FROM pg_catalog.pg_prepared_statements s \
      WHERE s.name OPERATOR(pg_catalog.~) '^PGBOUNCER_'::pg_catalog.text), 9223372036854775807::pg_catalog.int8)";
 
-/// The highest number of a statement that Diesel has prepared in this session, under the name that it gave it. 0: none, or
-/// a pooler gives them other names.
+/// The highest number of a statement that Diesel has prepared in this session, under the name that it gave it. 0: none,
+/// or a pooler gives them other names.
 pub(crate) const LAST_STATEMENT: &str = "COALESCE((SELECT \
      pg_catalog.max(pg_catalog.substr(s.name, 15)::pg_catalog.int8) FROM pg_catalog.pg_prepared_statements s \
      WHERE s.name OPERATOR(pg_catalog.~) '^__diesel_stmt_[0-9]{1,9}$'::pg_catalog.text), 0::pg_catalog.int8)";

@@ -118,8 +118,8 @@ impl Stats {
         self.reruns_for_types
     }
 
-    /// Reruns, also those in vain, because prepared statements may have been out of date: a table, a column, a type or a function had
-    /// changed, or statements were gone.
+    /// Reruns, also those in vain, because prepared statements may have been out of date: a table, a column, a type or
+    /// a function had changed, or statements were gone.
     #[must_use]
     pub fn reruns_for_catalog(&self) -> u64 {
         self.reruns_for_catalog
@@ -132,8 +132,8 @@ impl Stats {
         self.failures_left
     }
 
-    /// Tries of [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction) after the first one: its connection was
-    /// lost, or its server takes no writes any more.
+    /// Tries of [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction) after the first one: its connection
+    /// was lost, or its server takes no writes any more.
     #[must_use]
     pub fn reruns_after_cuts(&self) -> u64 {
         self.reruns_after_cuts

@@ -92,8 +92,8 @@ pub(crate) fn heal_held(conn: &mut PgConnection, database: Option<&Database>) ->
 /// More server connections are healed when they are met.
 const MAX_HEALED_AT_ONCE: usize = 32;
 
-/// If a statement failed outside of a transaction, it is not known on which server connection of the pooler. Heals those
-/// that the pooler gives, until it gives one that is fine.
+/// If a statement failed outside of a transaction, it is not known on which server connection of the pooler. Heals
+/// those that the pooler gives, until it gives one that is fine.
 pub(crate) fn heal_all(conn: &mut PgConnection, database: &Database) -> QueryResult<()> {
     for _ in 0..MAX_HEALED_AT_ONCE {
         if !heal_next(conn, database)? {

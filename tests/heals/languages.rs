@@ -1,5 +1,6 @@
-//! Healing reads no message: it is the same if the server's are German or Japanese. PostgreSQL 17 as Debian packages it has
-//! translations. The locales are copies of `C.utf8` under other names, for a server that a process of its own starts.
+//! Healing reads no message: it is the same if the server's are German or Japanese. PostgreSQL 17 as Debian packages it
+//! has translations. The locales are copies of `C.utf8` under other names, for a server that a process of its own
+//! starts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

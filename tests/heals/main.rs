@@ -1,6 +1,7 @@
-//! One server whose catalog changes under open connections: what went stale is healed by the next verified transaction or
-//! `hot_query`, and an application's own errors cost next to nothing. The control is stock Diesel, which fails for ever.
-//! No test in here relies on what the process has counted.
+//! One server whose catalog changes under open connections: what went stale is healed by the next verified transaction
+//! or
+//! `hot_query`, and an application's own errors cost next to nothing. The control is stock Diesel, which fails for
+//! ever. No test in here relies on what the process has counted.
 
 mod another_path;
 mod client;

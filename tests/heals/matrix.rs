@@ -18,8 +18,8 @@ fn problems(rounds: usize, mut used: impl FnMut() -> QueryResult<()>) -> Vec<Str
     (0..rounds).filter_map(|round| used().err().map(|error| format!("round {round}: {error}"))).collect()
 }
 
-/// PgBouncer drops a client whose statement it does not know. A pool replaces the connection at the next checkout; nobody
-/// can heal one that is in no pool.
+/// PgBouncer drops a client whose statement it does not know. A pool replaces the connection at the next checkout;
+/// nobody can heal one that is in no pool.
 fn drops_clients(stale: Stale, way: Way) -> bool {
     stale == Stale::Names && way == Way::Transactions
 }

@@ -1,5 +1,5 @@
-//! PgBouncer keeps prepared statements for all clients, on each of its server connections. What went stale there is healed
-//! for all of them, so nothing is to do after a migration.
+//! PgBouncer keeps prepared statements for all clients, on each of its server connections. What went stale there is
+//! healed for all of them, so nothing is to do after a migration.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;

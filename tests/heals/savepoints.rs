@@ -1,4 +1,5 @@
-//! A statement fails in a savepoint of a verified transaction, which is in order again when the closure returns the error.
+//! A statement fails in a savepoint of a verified transaction, which is in order again when the closure returns the
+//! error.
 
 use std::cell::Cell;
 

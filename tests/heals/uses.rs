@@ -27,8 +27,8 @@ struct Row {
     value: Vec<u8>,
 }
 
-/// A statement that Diesel keeps prepared, which it does not with those of `sql_query`. If `Bound` is a type, a value of it
-/// is bound in the middle.
+/// A statement that Diesel keeps prepared, which it does not with those of `sql_query`. If `Bound` is a type, a value
+/// of it is bound in the middle.
 #[derive(Debug, Clone, Copy)]
 struct Kept<Bound> {
     sql: [&'static str; 2],
