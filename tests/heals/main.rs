@@ -15,6 +15,7 @@ mod matrix;
 mod once;
 mod own_errors;
 mod plain_statements;
+mod pool_transactions;
 mod poolers_plans;
 mod rolled_back;
 mod savepoints;
