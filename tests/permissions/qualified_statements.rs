@@ -22,6 +22,10 @@ fn tag(statement: &str) -> Option<&str> {
 fn tags_in(folder: &Path, tags: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("the sources") {
         let path = entry.expect("the sources").path();
+        if path.ends_with("asynchronous") {
+            // Another driver sends these, not this test.
+            continue;
+        }
         if path.is_dir() {
             tags_in(&path, tags);
             continue;
