@@ -193,7 +193,7 @@ fn versions(what: &str, old: [&Option<String>; 2], new: [&Option<String>; 2], fi
 pub(crate) fn server(old: &Catalog, new: &Catalog, findings: &mut Findings) {
     let (before, after) = (&old.server, &new.server);
     if after.major() < before.major() {
-        let text = format!("the new one is older: PostgreSQL {} → {}", before.version, after.version);
+        let text = format!("the new one is older: PostgreSQL {} → {}", before.major(), after.major());
         findings.remark("servers", text, Vec::new());
     }
     if after.in_recovery {
