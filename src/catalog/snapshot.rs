@@ -48,6 +48,8 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) identity: Identity,
+    /// The search path has more than one in which types can be.
+    pub(crate) has_several_schemas: bool,
     pub(crate) view: View,
     /// Which types a connection is filled with, in the view's order.
     pub(crate) filled: Box<[bool]>,
@@ -93,7 +95,8 @@ impl Content {
     pub(crate) fn new(view: View, place: &Place, tracked: Option<&Tracked>) -> Self {
         let identity = &place.identity;
         let with_arrays = identity.by == IdentifiedBy::TypesAlone;
-        let may_move = |is_visible| is_visible && place.path.has_several_schemas();
+        let has_several_schemas = place.path.has_several_schemas();
+        let may_move = |is_visible| is_visible && has_several_schemas;
         let moving: Vec<_> = view.iter().filter(|(_, is_visible)| may_move(*is_visible)).collect();
         let names = moving.iter().map(|(ty, _)| ty.qualified()).collect();
         let oids: Vec<_> = moving.iter().map(|(ty, _)| ty.oid.to_string()).collect();
@@ -103,6 +106,7 @@ impl Content {
         Content {
             filled: view.iter().map(|(ty, is_visible)| is_visible || is_named(ty)).collect(),
             condition: OnceLock::new(),
+            has_several_schemas,
             identity: identity.clone(),
             has_all_tracked: tracked.is_some_and(|tracked| tracked.keys.iter().all(|key| finds(&view, key))),
             question,

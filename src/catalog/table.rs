@@ -294,13 +294,14 @@ impl Snapshots {
 
     /// Shared with another search path of the same server that sees the same.
     fn content(&mut self, view: View, place: &Place) -> Arc<Content> {
-        let content = Content::new(view, place, tracked().as_deref());
         let known = self.contents.entry(place.identity.clone()).or_default();
-        let is_same = |known: &Arc<Content>| known.view == content.view && known.question == content.question;
+        let has_several_schemas = place.path.has_several_schemas();
+        let is_same =
+            |known: &Arc<Content>| known.has_several_schemas == has_several_schemas && known.view == view;
         if let Some(same) = known.iter().filter_map(Weak::upgrade).find(is_same) {
             return same;
         }
-        let content = Arc::new(content);
+        let content = Arc::new(Content::new(view, place, tracked().as_deref()));
         known.retain(|content| content.strong_count() > 0);
         known.push(Arc::downgrade(&content));
         content
