@@ -7,9 +7,9 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
-use crate::asynchronous::connection::{HotUpgradeAsyncPgConnection, is_loss};
+use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::guard::Guard;
-use crate::connection::transaction_state::has_mark;
+use crate::connection::transaction_state::{has_mark, is_loss};
 use crate::transaction::run::{CLOSURE_ENDED_TRANSACTION, CLOSURE_LEFT_SAVEPOINT, CLOSURE_SWALLOWED_ERROR};
 
 pub(super) enum NotCommitted {

@@ -5,12 +5,13 @@ use std::fmt;
 use diesel::ConnectionError;
 use diesel::connection::{CacheSize, Instrumentation, TransactionManagerStatus};
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error};
+use diesel::result::Error;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
 
 use crate::asynchronous::memory::Memory;
 use crate::catalog::server::Replicas;
 use crate::connection::notes;
+use crate::connection::transaction_state::is_loss;
 use crate::pool::verify::Verify;
 use crate::probe::check::Mark;
 
@@ -152,18 +153,6 @@ impl HotUpgradeAsyncPgConnection {
             self.status().set_in_error();
         }
     }
-}
-
-/// Can this connection be asked nothing more?
-pub(super) fn is_loss(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::BrokenTransactionManager
-            | Error::DatabaseError(
-                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
-                _
-            )
-    )
 }
 
 impl fmt::Debug for HotUpgradeAsyncPgConnection {

@@ -33,9 +33,12 @@ impl Binds {
         Ok(Binds { values: collector.binds, types: collector.metadata })
     }
 
-    fn append_to(self, collector: &mut RawBytesBindCollector<Pg>) {
-        collector.binds.extend(self.values);
-        collector.metadata.extend(self.types);
+    /// diesel-async asks for them once.
+    fn give(binds: &Cell<Option<Self>>, collector: &mut RawBytesBindCollector<Pg>) -> QueryResult<()> {
+        let binds = binds.take().ok_or_else(|| Error::QueryBuilderError("binds were asked for twice".into()))?;
+        collector.binds.extend(binds.values);
+        collector.metadata.extend(binds.types);
+        Ok(())
     }
 }
 
@@ -108,10 +111,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Resolved<'_, Q> {
         _stock: &mut (dyn PgMetadataLookup + 'static),
         _backend: &'b Pg,
     ) -> QueryResult<()> {
-        let binds =
-            self.binds.take().ok_or_else(|| Error::QueryBuilderError("binds were asked for twice".into()))?;
-        binds.append_to(out);
-        Ok(())
+        Binds::give(&self.binds, out)
     }
 }
 
@@ -185,9 +185,6 @@ impl QueryFragment<Pg> for Complete {
         _stock: &mut (dyn PgMetadataLookup + 'static),
         _backend: &'b Pg,
     ) -> QueryResult<()> {
-        let binds =
-            self.binds.take().ok_or_else(|| Error::QueryBuilderError("binds were asked for twice".into()))?;
-        binds.append_to(out);
-        Ok(())
+        Binds::give(&self.binds, out)
     }
 }

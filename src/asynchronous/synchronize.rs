@@ -8,13 +8,13 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use diesel_async::AsyncConnection;
 
-use crate::asynchronous::connection::{HotUpgradeAsyncPgConnection, is_loss};
+use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::find::{Asking, Found};
 use crate::asynchronous::guard::Guard;
 use crate::catalog::server::IdentifiedBy;
 use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::connection::generation::Generation;
-use crate::connection::transaction_state::has_mark;
+use crate::connection::transaction_state::{has_mark, is_loss};
 use crate::connection::{caches, notes};
 use crate::environment;
 use crate::probe::identify::Level;

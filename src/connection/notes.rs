@@ -115,7 +115,9 @@ const IN_VAIN: &str = "in vain";
 /// Did a statement fail in a nested verified transaction, which was then rolled back?
 pub(crate) fn take_failed_in_savepoint(conn: &mut impl GetPgMetadataCache) -> bool {
     let failed = read(conn, FAILED_IN_SAVEPOINT) == Some(1);
-    write(conn, FAILED_IN_SAVEPOINT, 0);
+    if failed {
+        write(conn, FAILED_IN_SAVEPOINT, 0);
+    }
     failed
 }
 

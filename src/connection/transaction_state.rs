@@ -9,6 +9,7 @@ use diesel::connection::{
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Integer;
 
@@ -114,6 +115,18 @@ pub(crate) fn was_lost_meanwhile(conn: &mut PgConnection) -> bool {
         status(conn).set_in_error();
     }
     is_closed
+}
+
+/// Does the error say that the connection can be asked nothing more?
+pub(crate) fn is_loss(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::BrokenTransactionManager
+            | Error::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                _
+            )
+    )
 }
 
 /// An instrumentation is to know.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error};
+use diesel::result::Error;
 
 use crate::catalog::clock;
 use crate::catalog::database::{Database, LookPermit};
@@ -14,7 +14,7 @@ use crate::catalog::table::{Claim, Current, LoadPermit, OID_TABLE};
 use crate::connection::caches::{self, StatementCache};
 use crate::connection::notes;
 use crate::connection::statements::{self, check, check_and_look};
-use crate::connection::transaction_state::{guarded, is_broken};
+use crate::connection::transaction_state::{guarded, is_broken, is_loss};
 use crate::probe::check::Looked;
 use crate::probe::identify::{Identified, Level};
 use crate::report::log::{self, printable};
@@ -335,13 +335,5 @@ pub(crate) fn shared(id: SnapshotId) -> Option<Arc<Snapshot>> {
 
 /// Can this connection still be asked something, and does its server fit?
 fn is_usable(conn: &mut PgConnection, error: &Error) -> bool {
-    let is_gone = matches!(
-        error,
-        Error::BrokenTransactionManager
-            | Error::DatabaseError(
-                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
-                _
-            )
-    );
-    !is_gone && Unfit::of(error).is_none() && !is_broken(conn)
+    !is_loss(error) && Unfit::of(error).is_none() && !is_broken(conn)
 }

@@ -50,8 +50,7 @@ pub(crate) fn roll_back_aborted(conn: &mut PgConnection) -> QueryResult<Asked> {
 /// date. Behind a pooler that prepares statements, it also asks about those that it keeps on this server connection.
 pub(crate) fn roll_back_and_ask(conn: &mut PgConnection) -> QueryResult<Asked> {
     let database = filled_from(conn).map(|snapshot| Arc::clone(&snapshot.database));
-    let is_named = notes::lasting(conn).suspended_cache.is_none();
-    if !is_named
+    if is_unnamed(conn)
         || notes::is_refused(conn)
         || database.as_ref().is_none_or(|database| !database.may_ask_for_changes())
     {

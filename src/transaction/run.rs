@@ -6,13 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error};
+use diesel::result::Error;
 
 use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{
-    TransactionState, depth, is_broken, is_marked, refresh, roll_back, roll_back_and_ask_for_writes, status,
-    was_lost_meanwhile,
+    TransactionState, depth, is_broken, is_loss, is_marked, refresh, roll_back, roll_back_and_ask_for_writes,
+    status, was_lost_meanwhile,
 };
 use crate::report::log;
 use crate::report::stats::COUNTERS;
@@ -301,17 +301,10 @@ fn commit(conn: &mut PgConnection, others: Others) -> Result<(), NotCommitted> {
             Err(NotCommitted::Aborted(Error::QueryBuilderError(message.into())))
         }
         // The server answered that it did not commit.
-        Ok(_) if !is_of_connection(&error) => Err(NotCommitted::Otherwise(error)),
+        Ok(_) if !is_loss(&error) => Err(NotCommitted::Otherwise(error)),
         // A pooler may have lost its server.
         _ => Err(NotCommitted::Unknown(error)),
     }
-}
-
-fn is_of_connection(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::DatabaseError(DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand, _)
-    )
 }
 
 pub(crate) const CLOSURE_SWALLOWED_ERROR: &str = "nothing was committed: a statement in the closure of hot_transaction failed, \
