@@ -5,7 +5,9 @@
 //! 3. if not, identify the server, and find or load its snapshot
 //! 4. empty the caches if they could be wrong, and fill them
 
+pub(crate) mod asking;
 mod find;
+pub(crate) mod settle;
 
 use std::sync::Arc;
 
@@ -13,8 +15,6 @@ use diesel::pg::GetPgMetadataCache;
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use crate::catalog::clock;
-use crate::catalog::server::IdentifiedBy;
 use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::{Scope, Snapshot};
 use crate::catalog::table::{Current, OID_TABLE};
@@ -23,16 +23,14 @@ use crate::connection::generation::Generation;
 use crate::connection::transaction_state::{depth, guarded, is_in_transaction, is_marked, refresh};
 use crate::connection::{notes, statements};
 use crate::environment;
-use crate::probe::identify::Level;
 use crate::report::change::Change;
-use crate::report::observers::notice;
 use crate::report::stats::COUNTERS;
 use crate::report::warnings;
-use crate::synchronize::find::{Asking, Found};
+use crate::synchronize::asking::Asking;
+use crate::synchronize::find::Found;
+use crate::synchronize::settle::{Settled, decide, note_move, outcome};
 
-#[cfg(feature = "diesel-async")]
-pub(crate) use crate::synchronize::find::{MAX_CATCH_UPS, shared};
-pub(crate) use crate::synchronize::find::{NewTypes, Start};
+pub(crate) use crate::synchronize::asking::{NewTypes, Start};
 
 /// What [`synchronize`] found, and did.
 #[derive(Debug, Clone)]
@@ -194,16 +192,7 @@ fn agree(conn: &mut PgConnection, start: Start) -> QueryResult<Outcome> {
         return Ok(Outcome::Primed);
     }
     let before = filled_from(conn);
-    let asking = Asking {
-        level: match &before {
-            Some(before) if before.place.identity.by == IdentifiedBy::TypesAlone => Level::Unidentified,
-            _ => Level::Identified,
-        },
-        in_transaction: is_in_transaction(conn),
-        is_end_noticed: is_end_noticed(conn),
-        always_looks: matches!(start, Start::Failed | Start::Inside),
-        asks_for_changes: start == Start::Failed,
-    };
+    let asking = Asking::new(before.as_ref(), start, is_in_transaction(conn), is_end_noticed(conn));
     let agreed = guarded(conn, |conn| {
         let snapshot = asking.find(conn, before.as_ref(), start)?;
         let found = Found { snapshot, level: asking.level, is_emptied: false };
@@ -230,86 +219,39 @@ fn settle(
     start: Start,
 ) -> QueryResult<Outcome> {
     let Found { snapshot, level, is_emptied } = found;
-    let Some(found) = snapshot else {
-        if !is_emptied {
-            caches::empty(conn, level, StatementCache::AsTheUserSetIt)?;
-        }
-        return Ok(Outcome::Primed);
-    };
-    notes::clear_refused(conn);
-    let becomes_certain = before.is_some_and(|before| before.is_uncertain()) && !found.is_uncertain();
-    let is_trusted = before.is_some() && !is_emptied && !becomes_certain && start != Start::Distrust;
-    if let Some(before) = before.filter(|before| is_trusted && before.place == found.place) {
-        if before.id == found.id {
+    let was_suspended = notes::lasting(conn).suspended_cache.is_some();
+    match decide(conn, asking, before, snapshot, is_emptied, was_suspended, start)? {
+        Settled::Held(found) => {
             caches::fill_again_if_uncertain(conn, &found);
             if !asking.in_transaction && !found.is_uncertain() {
                 // It was suspended for a transaction before the last checkout.
                 caches::restore_statement_cache(conn);
             }
-            return Ok(Outcome::Unchanged);
+            Ok(Outcome::Unchanged)
         }
-        if !caches::conflict(conn, before, &found) && !found.is_uncertain() {
+        Settled::Grown(found) => {
             caches::fill(conn, &found);
-            return Ok(Outcome::Unchanged);
+            Ok(Outcome::Unchanged)
         }
-    }
-    let has_other_path = before.is_some_and(|before| before.place.path != found.place.path);
-    if asking.in_transaction && !asking.is_end_noticed {
-        if has_other_path {
-            return Err(Error::QueryBuilderError(OTHER_SEARCH_PATH.into()));
-        }
-        if found.scope == Scope::Transaction {
-            return Err(Error::QueryBuilderError(OWN_TYPES.into()));
-        }
-        if before.is_none() {
-            // It is not known whether the session has this path, or the transaction alone.
+        Settled::Unknown => {
             if !is_emptied {
                 caches::empty(conn, level, StatementCache::AsTheUserSetIt)?;
             }
-            return Ok(Outcome::Primed);
+            Ok(Outcome::Primed)
+        }
+        Settled::Anew { found, is_suspended } => {
+            note_move(before, &found);
+            if !is_emptied {
+                let statements =
+                    if is_suspended { StatementCache::Suspended } else { StatementCache::AsTheUserSetIt };
+                caches::empty(conn, level, statements)?;
+            }
+            caches::fill(conn, &found);
+            notes::set_emptied(conn);
+            Ok(outcome(before, &found))
         }
     }
-    if let Some(before) = before {
-        note_move(before, &found);
-    }
-    if !is_emptied {
-        let is_own = found.scope == Scope::Transaction;
-        let is_for_now = asking.in_transaction && (has_other_path || is_own || start == Start::Distrust);
-        // If it is suspended, the last transaction was a tenant's, and the next one may well be.
-        let stays_suspended = before.is_none() && notes::lasting(conn).suspended_cache.is_some();
-        let is_suspended = is_for_now || stays_suspended || found.is_uncertain();
-        let statements = if is_suspended { StatementCache::Suspended } else { StatementCache::AsTheUserSetIt };
-        caches::empty(conn, level, statements)?;
-    }
-    caches::fill(conn, &found);
-    notes::set_emptied(conn);
-    let Some(before) = before else {
-        return Ok(Outcome::Primed);
-    };
-    Ok(if before.id == found.id { Outcome::Primed } else { Outcome::Changed(notice(before, &found)) })
 }
-
-/// Servers that take turns are noticed by the moves of connections between them.
-pub(crate) fn note_move(from: &Snapshot, to: &Snapshot) {
-    let (left, entered) = (&from.place.identity, &to.place.identity);
-    if left == entered {
-        return;
-    }
-    OID_TABLE.alternation.note(left, entered);
-    if from.server.is_same_for_a_reader(&to.server) && OID_TABLE.alternation.concerns(entered, Some(clock::now()))
-    {
-        warnings::that_replicas_take_turns();
-    }
-}
-
-/// Diesel gives no notice when a transaction or a savepoint ends, so what was filled for it would outlive it.
-pub(crate) const OTHER_SEARCH_PATH: &str = "synchronize found another search_path inside a transaction or savepoint that \
-     diesel-postgres-hot-upgrade did not begin, so it can't tell when that path ends: use hot_transaction_with and \
-     before_probe(\"SET LOCAL search_path = …\"), or set the path before the transaction begins";
-
-pub(crate) const OWN_TYPES: &str = "synchronize found types that this transaction changed by itself, inside a transaction or \
-     savepoint that diesel-postgres-hot-upgrade did not begin, so it can't tell whether they stay: run migrations in \
-     hot_transaction, or call synchronize after the transaction";
 
 /// Is the innermost transaction or savepoint one of which this crate notices the end? (A test transaction ends with its
 /// connection.)

@@ -2,7 +2,6 @@
 //! says of the server holds until `COMMIT`.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use diesel::connection::{InstrumentationEvent, TransactionDepthChange, TransactionManagerStatus};
 use diesel::prelude::*;
@@ -12,45 +11,14 @@ use crate::asynchronous::catalog_wait::new_types_since;
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::guard::Guard;
 use crate::asynchronous::statements;
-use crate::catalog::server::SearchPath;
 use crate::catalog::session::TargetSessionAttrs;
-use crate::catalog::snapshot::{Scope, Snapshot};
+use crate::catalog::snapshot::Snapshot;
 use crate::catalog::table::OID_TABLE;
 use crate::connection::notes;
 use crate::probe::check::{begin_and_check_text, is_refusal};
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{NewTypes, Start};
-use crate::transaction::begin::Begin;
-
-/// A transaction that has begun. What is filled for it must not outlive it.
-#[derive(Debug)]
-pub(super) struct Begun {
-    /// The session's, which is back when the transaction ends. `None` if it is not known.
-    path: Option<SearchPath>,
-}
-
-impl Begun {
-    fn with_path_of(snapshot: Option<Arc<Snapshot>>) -> Self {
-        Begun { path: snapshot.map(|snapshot| snapshot.place.path.clone()) }
-    }
-
-    /// Forgets what the caches were filled with for this transaction alone. No round trip.
-    pub(super) fn leave(&self, conn: &mut HotUpgradeAsyncPgConnection) {
-        if conn.memory.with(notes::is_refused) {
-            return;
-        }
-        let snapshot = conn.memory.with(notes::snapshot).and_then(|id| OID_TABLE.get(id));
-        let is_for_the_session = snapshot.as_ref().is_some_and(|snapshot| {
-            snapshot.scope != Scope::Transaction && Some(&snapshot.place.path) == self.path.as_ref()
-        });
-        if !is_for_the_session {
-            // The statement cache stays suspended: the next transaction may well be another tenant's.
-            conn.forget_oids();
-        } else if snapshot.is_none_or(|snapshot| !snapshot.is_uncertain()) {
-            conn.restore_statement_cache();
-        }
-    }
-}
+use crate::transaction::begin::{Begin, Begun, Left};
 
 enum Checked {
     Begun,
@@ -65,7 +33,7 @@ impl HotUpgradeAsyncPgConnection {
             let before_probe = how.before_probe.as_deref().unwrap_or_default();
             self.send_begin(&format!("{}\n; {before_probe}", how.sql)).await?;
             self.forget_all();
-            return Ok(Begun { path: None });
+            return Ok(Begun::OF_UNKNOWN_PATH);
         }
         let Some(before_probe) = &how.before_probe else {
             self.begin_verified(&how.sql).await?;
@@ -165,13 +133,22 @@ impl HotUpgradeAsyncPgConnection {
         let synchronized = guard.synchronize_from(start).await.map(drop);
         let mut rolled_back = Ok(());
         if synchronized.is_err() {
-            Begun { path: None }.leave(&mut guard);
+            guard.leave(&Begun::OF_UNKNOWN_PATH);
             if !guard.is_lost() {
                 rolled_back = guard.roll_back().await;
             }
         }
         guard.disarm();
         rolled_back.and(synchronized)
+    }
+
+    /// Forgets what the caches were filled with for this transaction alone. No round trip.
+    pub(super) fn leave(&mut self, begun: &Begun) {
+        match self.memory.with(|oids| begun.left(oids)) {
+            Left::Nothing => {}
+            Left::Oids => self.forget_oids(),
+            Left::ForTheSession => self.restore_statement_cache(),
+        }
     }
 
     /// Marks the transaction, so that its end, and who begins savepoints in it, is known. If it fails, no transaction

@@ -8,23 +8,18 @@ use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::catalog::snapshot::Question;
 use crate::connection::{caches, notes};
 use crate::probe::identify::Level;
-use crate::synchronize::{Outcome, Start};
-use crate::transaction::heal::{Healed, Healing, Unknown};
+use crate::synchronize::Start;
+use crate::transaction::heal::{Healed, Healing, Unknown, is_rolled_back_suspect};
 
 impl HotUpgradeAsyncPgConnection {
     /// Asks the server, and corrects the caches.
     pub(super) async fn heal(&mut self, unknown: Unknown) -> Healed {
-        let may_be_wrong = self.filled_from().is_some() || unknown == Unknown::MayBeWrong;
-        match self.synchronize_from(Start::Failed).await {
-            // A verified transaction had begun with this search path.
-            Ok(Outcome::Changed(change)) if change.is_of_search_path_only() && unknown == Unknown::IsEmpty => {
-                Healed::Nothing
-            }
-            Ok(Outcome::Changed(_)) => Healed::Types,
-            // This crate's own statements were gone, or it was not known what the caches were filled from.
-            Ok(Outcome::Primed) if may_be_wrong && self.filled_from().is_some() => Healed::Types,
-            Ok(Outcome::Unchanged) => self.heal_statements().await.unwrap_or(Healed::Nothing),
-            _ => Healed::Nothing,
+        let was_filled = self.filled_from().is_some();
+        let outcome = self.synchronize_from(Start::Failed).await;
+        let is_filled = self.filled_from().is_some();
+        match Healed::types(outcome, unknown, was_filled, is_filled) {
+            Some(healed) => healed,
+            None => self.heal_statements().await.unwrap_or(Healed::Nothing),
         }
     }
 
@@ -36,8 +31,7 @@ impl HotUpgradeAsyncPgConnection {
             return Ok(Healed::Nothing);
         };
         let (is_suspected, is_pooled) = self.memory.with(|oids| {
-            let is_suspected = notes::was_rolled_back(oids) && !notes::was_suspected_in_vain(oids);
-            (is_suspected, notes::is_prepared_by_pooler(oids) && notes::may_rerun_in_vain(oids))
+            (is_rolled_back_suspect(oids), notes::is_prepared_by_pooler(oids) && notes::may_rerun_in_vain(oids))
         });
         let healing = match now {
             Some(now) if mark.differs(now) => Healing::Catalog(now),

@@ -21,7 +21,8 @@ use crate::environment;
 use crate::probe::check::{Mark, begin_and_check_text};
 use crate::report::observers::notice;
 use crate::report::stats::COUNTERS;
-use crate::synchronize::{NewTypes, Outcome, Start, shared};
+use crate::synchronize::asking::shared;
+use crate::synchronize::{NewTypes, Outcome, Start};
 
 lazy_static! {
     /// By the hash of the URL, which may have a password.

@@ -186,7 +186,7 @@ impl HotUpgradeAsyncPgConnection {
             let mut guard = Guard::new(self);
             let attempted = guard.attempt(closure.clone()).await;
             guard.disarm();
-            begun.leave(self);
+            self.leave(&begun);
             let error = match attempted {
                 Attempt::Over(Ok(value)) => {
                     self.memory.with(|oids| healed.succeeded(oids));

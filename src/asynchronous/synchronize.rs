@@ -9,18 +9,17 @@ use diesel::result::Error;
 use diesel_async::AsyncConnection;
 
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
-use crate::asynchronous::find::{Asking, Found};
+use crate::asynchronous::find::Found;
 use crate::asynchronous::guard::Guard;
-use crate::catalog::server::IdentifiedBy;
-use crate::catalog::snapshot::{Scope, Snapshot};
+use crate::catalog::snapshot::Snapshot;
 use crate::connection::generation::Generation;
 use crate::connection::transaction_state::{has_mark, is_loss};
 use crate::connection::{caches, notes};
 use crate::environment;
-use crate::probe::identify::Level;
-use crate::report::observers::notice;
 use crate::report::stats::COUNTERS;
-use crate::synchronize::{OTHER_SEARCH_PATH, OWN_TYPES, Outcome, Start, move_to_latest, note_move, snapshot_of};
+use crate::synchronize::asking::Asking;
+use crate::synchronize::settle::{Settled, decide, note_move, outcome};
+use crate::synchronize::{Outcome, Start, move_to_latest, snapshot_of};
 
 impl HotUpgradeAsyncPgConnection {
     /// Makes the connection's caches agree with the server that answers now. As [`synchronize`](crate::synchronize),
@@ -102,27 +101,19 @@ impl HotUpgradeAsyncPgConnection {
             return Ok(Outcome::Primed);
         }
         let before = self.filled_from();
-        let asking = Asking {
-            level: match &before {
-                Some(before) if before.place.identity.by == IdentifiedBy::TypesAlone => Level::Unidentified,
-                _ => Level::Identified,
-            },
-            in_transaction: self.is_in_transaction(),
-            is_end_noticed: self.is_end_noticed(),
-            always_looks: matches!(start, Start::Failed | Start::Inside),
-            asks_for_changes: start == Start::Failed,
-        };
+        let (in_transaction, is_end_noticed) = (self.is_in_transaction(), self.is_end_noticed());
+        let asking = Asking::new(before.as_ref(), start, in_transaction, is_end_noticed);
         let found = if asking.in_transaction {
             let mut guard = Guard::savepoint(self).await?;
-            let found = asking.find(&mut guard, before.as_ref(), start).await;
+            let found = guard.find(asking, before.as_ref(), start).await;
             let ended = guard.end_savepoint(found.is_ok()).await;
             ended.and(found)
         } else {
-            asking.find(self, before.as_ref(), start).await
+            self.find(asking, before.as_ref(), start).await
         };
         let found = match found {
             Ok(snapshot) => Found { snapshot, is_emptied: false },
-            Err(error) => asking.recover(self, error).await?,
+            Err(error) => self.recover(asking, error).await?,
         };
         self.settle(asking, before.as_ref(), found, start)
     }
@@ -145,62 +136,39 @@ impl HotUpgradeAsyncPgConnection {
         start: Start,
     ) -> QueryResult<Outcome> {
         let Found { snapshot, is_emptied } = found;
-        let Some(found) = snapshot else {
-            if !is_emptied {
-                self.empty(false);
-            }
-            return Ok(Outcome::Primed);
-        };
-        self.memory.with(notes::clear_refused);
-        let becomes_certain = before.is_some_and(|before| before.is_uncertain()) && !found.is_uncertain();
-        let is_trusted = before.is_some() && !is_emptied && !becomes_certain && start != Start::Distrust;
-        if let Some(before) = before.filter(|before| is_trusted && before.place == found.place) {
-            if before.id == found.id {
+        let was_suspended = self.is_suspended;
+        let settled =
+            self.memory.with(|oids| decide(oids, asking, before, snapshot, is_emptied, was_suspended, start));
+        match settled? {
+            Settled::Held(found) => {
                 self.fill_again_if_uncertain(&found);
                 if !asking.in_transaction && !found.is_uncertain() {
                     self.restore_statement_cache();
                 }
-                return Ok(Outcome::Unchanged);
+                Ok(Outcome::Unchanged)
             }
-            if !self.memory.with(|oids| caches::conflict(oids, before, &found)) && !found.is_uncertain() {
+            Settled::Grown(found) => {
                 self.memory.with(|oids| caches::fill(oids, &found));
-                return Ok(Outcome::Unchanged);
+                Ok(Outcome::Unchanged)
             }
-        }
-        let has_other_path = before.is_some_and(|before| before.place.path != found.place.path);
-        if asking.in_transaction && !asking.is_end_noticed {
-            if has_other_path {
-                return Err(Error::QueryBuilderError(OTHER_SEARCH_PATH.into()));
-            }
-            if found.scope == Scope::Transaction {
-                return Err(Error::QueryBuilderError(OWN_TYPES.into()));
-            }
-            if before.is_none() {
-                // It is not known whether the session has this path, or the transaction alone.
+            Settled::Unknown => {
                 if !is_emptied {
                     self.empty(false);
                 }
-                return Ok(Outcome::Primed);
+                Ok(Outcome::Primed)
+            }
+            Settled::Anew { found, is_suspended } => {
+                note_move(before, &found);
+                if !is_emptied {
+                    self.empty(is_suspended);
+                }
+                self.memory.with(|oids| {
+                    caches::fill(oids, &found);
+                    notes::set_emptied(oids);
+                });
+                Ok(outcome(before, &found))
             }
         }
-        if let Some(before) = before {
-            note_move(before, &found);
-        }
-        if !is_emptied {
-            let is_own = found.scope == Scope::Transaction;
-            let is_for_now = asking.in_transaction && (has_other_path || is_own || start == Start::Distrust);
-            let stays_suspended = before.is_none() && self.is_suspended;
-            self.empty(is_for_now || stays_suspended || found.is_uncertain());
-        }
-        self.memory.with(|oids| {
-            caches::fill(oids, &found);
-            notes::set_emptied(oids);
-        });
-        Ok(match before {
-            None => Outcome::Primed,
-            Some(before) if before.id == found.id => Outcome::Primed,
-            Some(before) => Outcome::Changed(notice(before, &found)),
-        })
     }
 
     /// Is the innermost transaction or savepoint one of which this crate notices the end?

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use diesel::connection::AnsiTransactionManager;
+use diesel::pg::GetPgMetadataCache;
 use diesel::prelude::*;
 use diesel::result::Error;
 
@@ -69,25 +70,50 @@ pub(crate) struct Begun {
     path: Option<SearchPath>,
 }
 
+/// What a transaction leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing that concerns its end.
+    Nothing,
+    /// The caches were filled for it alone. The statement cache stays suspended if it is: the next transaction may well
+    /// be another tenant's.
+    Oids,
+    /// The caches are the session's, and the statement cache may be on.
+    ForTheSession,
+}
+
 impl Begun {
-    fn with_path_of(snapshot: Option<Arc<Snapshot>>) -> Self {
+    pub(crate) const OF_UNKNOWN_PATH: Begun = Begun { path: None };
+
+    pub(crate) fn with_path_of(snapshot: Option<Arc<Snapshot>>) -> Self {
         Begun { path: snapshot.map(|snapshot| snapshot.place.path.clone()) }
+    }
+
+    /// What it leaves in the caches of a connection, whichever driver it belongs to.
+    pub(crate) fn left(&self, memory: &mut impl GetPgMetadataCache) -> Left {
+        if notes::is_refused(memory) {
+            return Left::Nothing;
+        }
+        match notes::snapshot(memory).and_then(|id| OID_TABLE.get(id)) {
+            Some(snapshot)
+                if snapshot.scope != Scope::Transaction && Some(&snapshot.place.path) == self.path.as_ref() =>
+            {
+                if snapshot.is_uncertain() {
+                    Left::Nothing
+                } else {
+                    Left::ForTheSession
+                }
+            }
+            _ => Left::Oids,
+        }
     }
 
     /// Forgets what the caches were filled with for this transaction alone. No round trip.
     pub(crate) fn leave(&self, conn: &mut PgConnection) {
-        if notes::is_refused(conn) {
-            return;
-        }
-        let snapshot = notes::snapshot(conn).and_then(|id| OID_TABLE.get(id));
-        let is_for_the_session = snapshot.as_ref().is_some_and(|snapshot| {
-            snapshot.scope != Scope::Transaction && Some(&snapshot.place.path) == self.path.as_ref()
-        });
-        if !is_for_the_session {
-            // The statement cache stays suspended: the next transaction may well be another tenant's.
-            caches::forget_oids(conn);
-        } else if snapshot.is_none_or(|snapshot| !snapshot.is_uncertain()) {
-            caches::restore_statement_cache(conn);
+        match self.left(conn) {
+            Left::Nothing => {}
+            Left::Oids => caches::forget_oids(conn),
+            Left::ForTheSession => caches::restore_statement_cache(conn),
         }
     }
 }
@@ -120,7 +146,7 @@ fn begin_unmarked(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
         let and_requirement = and_requirement(conn);
         send_begin(conn, &format!("{}{and_requirement}", how.message()))?;
         caches::forget_all(conn);
-        return Ok(Begun { path: None });
+        return Ok(Begun::OF_UNKNOWN_PATH);
     }
     if how.before_probe.is_none() {
         begin_verified(conn, how)?;
@@ -191,7 +217,7 @@ fn begin_and_synchronize(conn: &mut PgConnection, sql: &str, start: Start) -> Qu
     send_begin(conn, sql)?;
     let synchronized = synchronize_from(conn, start).map(drop);
     if synchronized.is_err() {
-        Begun { path: None }.leave(conn);
+        Begun::OF_UNKNOWN_PATH.leave(conn);
         if !is_broken(conn) {
             roll_back(conn)?;
         }

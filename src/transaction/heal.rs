@@ -63,6 +63,27 @@ impl Healing {
 }
 
 impl Healed {
+    /// What the server said of types after a failure. `None` if they are what they were.
+    pub(crate) fn types(
+        outcome: QueryResult<Outcome>,
+        unknown: Unknown,
+        was_filled: bool,
+        is_filled: bool,
+    ) -> Option<Self> {
+        let may_be_wrong = was_filled || unknown == Unknown::MayBeWrong;
+        match outcome {
+            // A verified transaction had begun with this search path.
+            Ok(Outcome::Changed(change)) if change.is_of_search_path_only() && unknown == Unknown::IsEmpty => {
+                Some(Healed::Nothing)
+            }
+            Ok(Outcome::Changed(_)) => Some(Healed::Types),
+            // This crate's own statements were gone, or it was not known what the caches were filled from.
+            Ok(Outcome::Primed) if may_be_wrong && is_filled => Some(Healed::Types),
+            Ok(Outcome::Unchanged) => None,
+            _ => Some(Healed::Nothing),
+        }
+    }
+
     /// Something runs again.
     pub(crate) fn runs_again(&self) {
         match self {
@@ -125,18 +146,10 @@ pub(crate) fn heal_unnamed(conn: &mut PgConnection, unknown: Unknown) -> Healed 
 
 /// `None` if types are what they were.
 fn heal_types(conn: &mut PgConnection, unknown: Unknown) -> Option<Healed> {
-    let may_be_wrong = filled_from(conn).is_some() || unknown == Unknown::MayBeWrong;
-    match synchronize_from(conn, Start::Failed) {
-        // A verified transaction had begun with this search path.
-        Ok(Outcome::Changed(change)) if change.is_of_search_path_only() && unknown == Unknown::IsEmpty => {
-            Some(Healed::Nothing)
-        }
-        Ok(Outcome::Changed(_)) => Some(Healed::Types),
-        // This crate's own statements were gone, or it was not known what the caches were filled from.
-        Ok(Outcome::Primed) if may_be_wrong && filled_from(conn).is_some() => Some(Healed::Types),
-        Ok(Outcome::Unchanged) => None,
-        _ => Some(Healed::Nothing),
-    }
+    let was_filled = filled_from(conn).is_some();
+    let outcome = synchronize_from(conn, Start::Failed);
+    let is_filled = filled_from(conn).is_some();
+    Healed::types(outcome, unknown, was_filled, is_filled)
 }
 
 fn heal_rolled_back(conn: &mut PgConnection) -> Healed {
@@ -145,7 +158,7 @@ fn heal_rolled_back(conn: &mut PgConnection) -> Healed {
     if matches!(healed, Some(Ok(()))) { Healed::Statements(Healing::RolledBack) } else { Healed::Nothing }
 }
 
-fn is_rolled_back_suspect(conn: &mut PgConnection) -> bool {
+pub(crate) fn is_rolled_back_suspect(conn: &mut impl GetPgMetadataCache) -> bool {
     notes::was_rolled_back(conn) && !notes::was_suspected_in_vain(conn)
 }
 
