@@ -77,6 +77,8 @@ fn own_errors_after_another_path_hardly_run_again() {
     });
     let drawn = diesel::dsl::sql::<diesel::sql_types::BigInt>("nextval('public.numbers')");
     let drawn = diesel::select(drawn).get_result::<i64>(site.owner()).expect("a number") - 1;
-    // Not each of them twice.
-    assert!(drawn <= 21 + 6, "{drawn} attempts");
+    // Not each of them twice. One is run again since the session has none of Diesel's statements, one for the new path.
+    // Whenever the connection notes the state of the catalog, one more: what other transactions, which are open then,
+    // let appear as new (other tests have such on this server).
+    assert!(drawn <= 21 + 2 + 3, "{drawn} attempts");
 }

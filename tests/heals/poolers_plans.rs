@@ -1,6 +1,8 @@
 //! PgBouncer keeps prepared statements for all clients, on each of its server connections. What went stale there is
 //! healed for all of them, so nothing is to do after a migration.
 
+use std::time::Instant;
+
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
@@ -93,9 +95,12 @@ fn own_errors_after_a_change_leave_every_server_connection_to_be_healed_by_hot_q
 fn a_thousand_errors_behind_a_pooler_run_again_once_for_each_server_connection() {
     let (mut site, mut clients) = start(|site| vec![Client::held(site)]);
     site.run("CREATE TABLE unrelated (v int8)");
+    let began = Instant::now();
     let runs: usize = (0..1_000).map(|time| fails(&mut clients[0], In::HotTransaction, time)).sum();
-    // One for each server connection, one in ten seconds, and those whose question took the server too long.
-    assert!(runs <= 1_050, "{runs} runs");
+    let in_ten_seconds = began.elapsed().as_secs() as usize / 10 + 1;
+    // One for each server connection, and one in ten seconds. If transactions of other tests are open when the catalog's
+    // state is noted, what they did appears as new later: one more for each server connection.
+    assert!(runs <= 1_000 + 2 * BACKENDS + in_ten_seconds, "{runs} runs");
 }
 
 /// One client heals the server connections for those that have no protection.
