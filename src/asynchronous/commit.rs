@@ -10,7 +10,7 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::guard::Guard;
 use crate::connection::transaction_state::{has_mark, is_loss};
-use crate::transaction::run::{CLOSURE_ENDED_TRANSACTION, CLOSURE_LEFT_SAVEPOINT, CLOSURE_SWALLOWED_ERROR};
+use crate::transaction::commit::{CLOSURE_ENDED_TRANSACTION, CLOSURE_LEFT_SAVEPOINT, CLOSURE_SWALLOWED_ERROR};
 
 pub(super) enum NotCommitted {
     /// A statement had failed before `COMMIT`, and the transaction was rolled back.

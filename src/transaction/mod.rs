@@ -2,6 +2,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod builder;
+pub(crate) mod commit;
 pub(crate) mod ext;
 pub(crate) mod heal;
 pub(crate) mod plans;

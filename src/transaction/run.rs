@@ -1,23 +1,21 @@
 //! Verified transactions: they begin on a server that the connection's caches agree with, and run again if that
 //! server's catalog changed under them.
 
-use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
 use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{
-    TransactionState, depth, is_broken, is_loss, is_marked, refresh, roll_back, roll_back_and_ask_for_writes,
-    status, was_lost_meanwhile,
+    TransactionState, depth, is_broken, is_marked, refresh, roll_back, roll_back_and_ask_for_writes, status,
 };
 use crate::report::log;
 use crate::report::stats::COUNTERS;
 use crate::synchronize::filled_from;
 use crate::transaction::begin::{Begin, Others, begin};
+use crate::transaction::commit::{NotCommitted, commit};
 use crate::transaction::heal::{Healed, MAX_RERUNS, heal_after};
 use crate::transaction::plans::{self, Asked, roll_back_aborted, roll_back_and_ask};
 
@@ -261,58 +259,3 @@ fn roll_back_and_look(
         _ => roll_back(conn).map(|()| LookedAfter::Asked(Asked::Nothing)),
     }
 }
-
-enum NotCommitted {
-    /// A statement had failed before `COMMIT`, which was not executed. The transaction is still open.
-    Aborted(Error),
-    /// The connection was lost before `COMMIT` was sent.
-    Lost(Error),
-    /// The connection was lost while `COMMIT` was under way.
-    Unknown(Error),
-    /// The server has rolled back, or the closure has ended the transaction by itself.
-    Otherwise(Error),
-}
-
-/// The server answers `COMMIT` of an aborted transaction with a rollback, which Diesel reports as success. The
-/// savepoint fails in an aborted transaction, and outside a transaction. Then `COMMIT` is not executed.
-const COMMIT: &str = "/* diesel-postgres-hot-upgrade: commit */ SAVEPOINT diesel_postgres_hot_upgrade; COMMIT";
-
-fn commit(conn: &mut PgConnection, others: Others) -> Result<(), NotCommitted> {
-    // The closure may have met the loss, and returned Ok.
-    let depth_before = depth(conn).map_err(NotCommitted::Lost)?;
-    if depth_before != 1 || !is_marked(conn) {
-        let message = if depth_before > 1 { CLOSURE_LEFT_SAVEPOINT } else { CLOSURE_ENDED_TRANSACTION };
-        // A transaction that is open now must not reach the next user of the connection.
-        return Err(NotCommitted::Otherwise(
-            roll_back(conn).err().unwrap_or(Error::QueryBuilderError(message.into())),
-        ));
-    }
-    if others != Others::None && was_lost_meanwhile(conn) {
-        return Err(NotCommitted::Lost(Error::BrokenTransactionManager));
-    }
-    conn.instrumentation().on_connection_event(InstrumentationEvent::commit_transaction(NonZeroU32::MIN));
-    let Err(error) = conn.batch_execute(COMMIT) else {
-        return Ok(());
-    };
-    match depth(conn) {
-        // The savepoint failed: COMMIT was not executed.
-        Ok(1) => {
-            let message = format!("{CLOSURE_SWALLOWED_ERROR}: {error}");
-            Err(NotCommitted::Aborted(Error::QueryBuilderError(message.into())))
-        }
-        // The server answered that it did not commit.
-        Ok(_) if !is_loss(&error) => Err(NotCommitted::Otherwise(error)),
-        // A pooler may have lost its server.
-        _ => Err(NotCommitted::Unknown(error)),
-    }
-}
-
-pub(crate) const CLOSURE_SWALLOWED_ERROR: &str = "nothing was committed: a statement in the closure of hot_transaction failed, \
-     and the closure returned Ok; return the error, or run what may fail in a savepoint (conn.transaction); the first \
-     error is in the server's log";
-
-pub(crate) const CLOSURE_ENDED_TRANSACTION: &str = "the closure of hot_transaction ended its transaction by itself: what came before \
-     a COMMIT of its own may be committed; remove the COMMIT or ROLLBACK, or use transaction";
-
-pub(crate) const CLOSURE_LEFT_SAVEPOINT: &str = "nothing was committed: the closure of hot_transaction began a savepoint and \
-     did not end it; use conn.transaction, which does";
