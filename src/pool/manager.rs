@@ -1,6 +1,7 @@
 //! The connection manager: asks at every checkout.
 
 use std::fmt;
+use std::sync::Arc;
 
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, Error};
@@ -9,7 +10,8 @@ use r2d2::ManageConnection;
 use crate::catalog::server::Replicas;
 use crate::catalog::session::TargetSessionAttrs;
 use crate::connection::transaction_state::is_in_transaction;
-use crate::connection::{notes, statements, writable};
+use crate::connection::writable::Manager;
+use crate::connection::{notes, statements};
 use crate::environment;
 use crate::pool::pace::Pace;
 use crate::pool::panics::panics_caught;
@@ -62,7 +64,7 @@ pub struct HotUpgradeManager<M = ConnectionManager<PgConnection>> {
     pace: Pace,
     enabled: bool,
     /// Shared with its clones.
-    number: u64,
+    manager: Arc<Manager>,
 }
 
 impl HotUpgradeManager {
@@ -98,7 +100,7 @@ where
             wanted: TargetSessionAttrs::Any,
             pace: Pace::default(),
             enabled: true,
-            number: writable::new_manager(),
+            manager: Arc::new(Manager::new()),
         }
     }
 
@@ -228,7 +230,7 @@ where
                 return Err(Error::QueryError(error));
             }
             notes::set_connected(&mut conn);
-            notes::set_manager(&mut conn, self.number);
+            notes::set_manager(&mut conn, self.manager.0);
             Ok(conn)
         })
     }
