@@ -38,6 +38,8 @@ pub trait HotUpgradePool {
     ///   read-only by default. Not if the transaction is [read-only](HotPoolTransactionBuilder::read_only). (With
     ///   another manager than [`HotUpgradeManager`](crate::HotUpgradeManager), the same connection has to have taken
     ///   writes before. A statement that failed inside a savepoint counts too.)
+    /// - The closure failed, and the server does not fit `target_session_attrs` when it is asked whether caches are to
+    ///   blame. Not if the closure has ended the transaction by itself.
     ///
     /// The first rerun comes at once. Before each later one is a pause of up to 10 ms, 20 ms, … 1 s. Errors that come
     /// from outdated caches are healed as in [`hot_transaction`](crate::HotUpgradeExt::hot_transaction).

@@ -12,7 +12,7 @@ use crate::connection::statements;
 use crate::probe::check::Mark;
 use crate::probe::identify::Level;
 use crate::report::stats::COUNTERS;
-use crate::synchronize::{Outcome, Start, filled_from, synchronize_from};
+use crate::synchronize::{Outcome, Start, filled_from, mark_if_unfit, synchronize_from};
 use crate::transaction::plans::{Asked, heal_all, heal_held};
 
 /// How often a closure or a statement may run again, after a failure because types or the catalog changed.
@@ -127,7 +127,11 @@ pub(crate) fn heal_after(conn: &mut PgConnection, asked: Asked, may_rerun: bool)
         Asked::Fine if !may_rerun || !is_rolled_back_suspect(conn) => Healed::Nothing,
         Asked::SuspectAndHeld(database) => match heal_held(conn, database.as_deref()) {
             Ok(true) => Healed::Statements(Healing::Held),
-            _ => Healed::Nothing,
+            Ok(false) => Healed::Nothing,
+            Err(error) => {
+                mark_if_unfit(conn, &error);
+                Healed::Nothing
+            }
         },
         Asked::Unnamed => heal_unnamed(conn, Unknown::IsEmpty),
         Asked::Fine | Asked::Nothing | Asked::Suspect => heal(conn, Unknown::IsEmpty),

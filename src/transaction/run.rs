@@ -31,6 +31,8 @@ pub(crate) enum Ended<T, E> {
     Lost(E),
     /// The server took writes before, and no longer does. Nothing was committed.
     ReadOnly(E),
+    /// After the closure failed, the server was found not to fit `target_session_attrs`. Nothing was committed.
+    Unfit(E),
     /// The connection was lost while `COMMIT` was under way.
     Unknown(Error),
 }
@@ -39,7 +41,7 @@ impl<T, E: From<Error>> Ended<T, E> {
     pub(crate) fn into_result(self) -> Result<T, E> {
         match self {
             Ended::Committed(value) => Ok(value),
-            Ended::Failed(error) | Ended::Lost(error) | Ended::ReadOnly(error) => Err(error),
+            Ended::Failed(error) | Ended::Lost(error) | Ended::ReadOnly(error) | Ended::Unfit(error) => Err(error),
             Ended::NotBegun(error) | Ended::Unknown(error) => Err(error.into()),
         }
     }
@@ -114,6 +116,9 @@ fn run_until_over<T, E: From<Error>>(
         healed.was_in_vain(conn);
         let may_rerun = failed.may_rerun && reruns < MAX_RERUNS;
         healed = failed.asked.map_or(Healed::Nothing, |asked| heal_after(conn, asked, failed.may_rerun));
+        if failed.was_open && how.others != Others::None && notes::is_unfit(conn) {
+            return Ended::Unfit(failed.error);
+        }
         if !may_rerun || matches!(healed, Healed::Nothing) {
             give_up(conn, healed, failed.may_rerun);
             return Ended::Failed(failed.error);
@@ -180,6 +185,8 @@ enum Attempt<T, E> {
 /// The transaction was rolled back, and the connection is in order.
 struct Failed<E> {
     error: E,
+    /// The closure had not ended the transaction by itself, so nothing was committed.
+    was_open: bool,
     /// A statement had failed before `COMMIT`, so nothing was committed.
     may_rerun: bool,
     /// `None` if it is no use to ask.
@@ -219,6 +226,7 @@ fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> A
         TransactionState::Open => notes::take_failed_in_savepoint(conn),
         TransactionState::NoTransaction | TransactionState::Lost => false,
     };
+    let was_open = state != TransactionState::NoTransaction;
     match roll_back_and_look(conn, others, state) {
         Ok(LookedAfter::WithoutWrites) => {
             // No pool hands it out again.
@@ -227,9 +235,11 @@ fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> A
         }
         // In order, and not asked: the error is the application's.
         Ok(LookedAfter::Asked(Asked::Nothing | Asked::Unnamed)) if !may_rerun => {
-            Attempt::Failed(Failed { error, may_rerun, asked: None })
+            Attempt::Failed(Failed { error, was_open, may_rerun, asked: None })
         }
-        Ok(LookedAfter::Asked(asked)) => Attempt::Failed(Failed { error, may_rerun, asked: Some(asked) }),
+        Ok(LookedAfter::Asked(asked)) => {
+            Attempt::Failed(Failed { error, was_open, may_rerun, asked: Some(asked) })
+        }
         Err(_) => Attempt::Over(Ended::Failed(error)),
     }
 }

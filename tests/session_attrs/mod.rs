@@ -4,6 +4,7 @@ mod cost;
 mod demoted_primary;
 mod each_value;
 mod permissions;
+mod pool_transactions;
 mod retries;
 mod servers;
 mod turned_off;

@@ -64,7 +64,7 @@ pub enum CutCause<E = Error> {
     /// The server took writes before, and no longer does. With the error that the closure returned.
     ReadOnly(E),
     /// The server does not fit [`target_session_attrs`](crate::HotUpgradeManager::target_session_attrs). The error says
-    /// what it was.
+    /// what it was, or is the closure's, if that failed first.
     Unfit(E),
     /// An earlier try, whose connection was lost, could not be ended on the server.
     StillRunning,
@@ -94,7 +94,7 @@ impl<E: fmt::Display> fmt::Display for CutCause<E> {
             CutCause::NoConnection(error) => write!(f, "the pool had no connection: {error}"),
             CutCause::Lost(error) => write!(f, "the connection was lost before COMMIT was sent: {error}"),
             CutCause::ReadOnly(error) => write!(f, "the server took writes before, and no longer does: {error}"),
-            CutCause::Unfit(error) => error.fmt(f),
+            CutCause::Unfit(error) => write!(f, "the server does not fit target_session_attrs: {error}"),
             CutCause::StillRunning => {
                 f.write_str("an earlier try, whose connection was lost, could not be ended on the server")
             }

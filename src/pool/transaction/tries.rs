@@ -129,6 +129,8 @@ where
             Ended::NotBegun(error) => self.not_begun(conn, &how, error),
             Ended::Lost(error) => self.lost(error),
             Ended::ReadOnly(error) => self.read_only(error),
+            // It is marked, and the pool drops it.
+            Ended::Unfit(error) => Tried::Cut(CutCause::Unfit(error), Evidence::WasIdle),
             Ended::Unknown(cause) => {
                 COUNTERS.lost_connections.increment();
                 COUNTERS.unknown_outcomes.increment();
