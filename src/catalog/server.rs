@@ -1,6 +1,7 @@
 //! Which server answered, in its own words.
 
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::str::FromStr;
 
 use diesel::QueryResult;
@@ -68,6 +69,13 @@ pub(crate) struct Identity {
     /// types alone, the database's name.
     pub(crate) catalog: String,
     version: Version,
+}
+
+impl Identity {
+    /// A number for it in this process.
+    pub(crate) fn number(&self) -> u64 {
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(self)
+    }
 }
 
 /// What a server is known by.

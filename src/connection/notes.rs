@@ -253,13 +253,13 @@ pub(crate) fn set_was_writable(conn: &mut impl GetPgMetadataCache, writable: boo
     write(conn, "was writable", u64::from(writable));
 }
 
-/// May this role not take the locks by which a lost attempt is found?
-pub(crate) fn may_not_lock(conn: &mut impl GetPgMetadataCache) -> bool {
-    read(conn, "may not lock").is_some()
+/// The number of the server on which this role may not take the locks by which a lost attempt is found.
+pub(crate) fn may_not_lock_on(conn: &mut impl GetPgMetadataCache) -> Option<u64> {
+    read(conn, "may not lock")
 }
 
-pub(crate) fn set_may_not_lock(conn: &mut impl GetPgMetadataCache) {
-    write(conn, "may not lock", 1);
+pub(crate) fn set_may_not_lock_on(conn: &mut impl GetPgMetadataCache, server: u64) {
+    write(conn, "may not lock", server);
 }
 
 /// How long ago the connection was last checked, and answered. `None` if it has to be checked again.

@@ -13,7 +13,7 @@ use crate::connection::notes;
 use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
 use crate::probe::load::{self, Load};
-use crate::probe::lost_attempt::{By, EndLostAttempt, Key, MayLock};
+use crate::probe::lost_attempt::{By, EndLostAttempt, Key, Lock, MayLock};
 use crate::probe::plans::{AskPlans, Kept, Plans};
 use crate::probe::session;
 use crate::probe::writes::TakesWrites;
@@ -124,6 +124,11 @@ pub(crate) fn takes_writes(conn: &mut PgConnection) -> QueryResult<bool> {
 /// Ends the sessions of a transaction's lost attempts, and returns how many there were. One round trip.
 pub(crate) fn end_lost_attempt(conn: &mut PgConnection, key: Key, by: By) -> QueryResult<usize> {
     EndLostAttempt { key, by }.execute(conn)
+}
+
+/// Takes the lock in the transaction that is open. One round trip.
+pub(crate) fn take(conn: &mut PgConnection, lock: Lock) -> QueryResult<()> {
+    conn.batch_execute(&format!("/* diesel-postgres-hot-upgrade: lock */ SELECT {}", lock.sql()))
 }
 
 /// May this role take the locks of [`Key`]? One round trip.

@@ -63,7 +63,7 @@ pub trait HotUpgradePool {
     /// A server does not notice that a client is gone while a statement runs: the old session keeps its locks. So before
     /// the closure runs again, the session of the lost attempt is ended: its statement is cancelled, and after 0.2 s the
     /// session is terminated. It is found by an advisory lock of a random key that `BEGIN`'s message takes. A role that
-    /// may not take advisory locks gets a warning, once, and does without.
+    /// may not take advisory locks on a server gets a warning, once, and does without there.
     ///
     /// # Cost
     ///

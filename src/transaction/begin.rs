@@ -30,7 +30,7 @@ pub(crate) struct Begin {
     pub(crate) sql: Cow<'static, str>,
     /// What has to run before the first query.
     pub(crate) before_probe: Option<String>,
-    /// Taken before anything else is queried, or with the check.
+    /// Taken before anything else is queried, or with the check, if the role may.
     pub(crate) lock: Option<Lock>,
     /// If the connection is lost, the transaction runs again on another one.
     pub(crate) others: Others,
@@ -52,9 +52,9 @@ impl Begin {
         Begin { sql: Cow::Borrowed("BEGIN"), before_probe: None, lock: None, others: Others::None };
 
     /// The message without a check.
-    fn message(&self) -> String {
+    fn message(&self, lock: Option<Lock>) -> String {
         let mut message = self.sql.clone().into_owned();
-        let lock = self.lock.map(|lock| format!("SELECT {}", lock.sql()));
+        let lock = lock.map(|lock| format!("SELECT {}", lock.sql()));
         for sql in self.before_probe.iter().chain(&lock) {
             // What a user wrote may end with a comment.
             message += &format!("\n; {sql}");
@@ -144,7 +144,8 @@ fn unfit_instead(conn: &mut PgConnection, error: Error) -> Error {
 fn begin_unmarked(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
     if notes::is_refused(conn) {
         let and_requirement = and_requirement(conn);
-        send_begin(conn, &format!("{}{and_requirement}", how.message()))?;
+        let message = how.message(permitted_lock(conn, how));
+        send_begin(conn, &format!("{message}{and_requirement}"))?;
         caches::forget_all(conn);
         return Ok(Begun::OF_UNKNOWN_PATH);
     }
@@ -156,7 +157,7 @@ fn begin_unmarked(conn: &mut PgConnection, how: &Begin) -> QueryResult<Begun> {
         synchronize(conn)?;
     }
     let begun = Begun::with_path_of(filled_from(conn));
-    begin_and_synchronize(conn, &how.message(), Start::Check)?;
+    begin_and_synchronize(conn, how, Start::Check)?;
     Ok(begun)
 }
 
@@ -174,7 +175,18 @@ fn begin_verified(conn: &mut PgConnection, how: &Begin) -> QueryResult<()> {
             return Ok(());
         }
     }
-    begin_and_synchronize(conn, &how.message(), Start::Distrust)
+    begin_and_synchronize(conn, how, Start::Distrust)
+}
+
+/// The lock, unless the server that the connection knows has refused it.
+fn permitted_lock(conn: &mut PgConnection, how: &Begin) -> Option<Lock> {
+    let server = known_server(conn);
+    how.lock.filter(|_| notes::may_not_lock_on(conn) != Some(server))
+}
+
+/// The number of the server that the caches agree with. 0 if that is not known.
+pub(crate) fn known_server(conn: &mut PgConnection) -> u64 {
+    filled_from(conn).map_or(0, |snapshot| snapshot.place.identity.number())
 }
 
 enum Checked {
@@ -198,7 +210,8 @@ fn begin_and_check(conn: &mut PgConnection, how: &Begin) -> QueryResult<Checked>
     };
     COUNTERS.probes.increment();
     let wanted = notes::lasting(conn).wanted;
-    match send_begin(conn, &begin_and_check_text(&how.sql, &known, wanted, look.is_some(), how.lock)) {
+    let lock = permitted_lock(conn, how);
+    match send_begin(conn, &begin_and_check_text(&how.sql, &known, wanted, look.is_some(), lock)) {
         Ok(()) => {
             if let Some(look) = look {
                 look.found_nothing_new(None);
@@ -213,9 +226,14 @@ fn begin_and_check(conn: &mut PgConnection, how: &Begin) -> QueryResult<Checked>
     }
 }
 
-fn begin_and_synchronize(conn: &mut PgConnection, sql: &str, start: Start) -> QueryResult<()> {
-    send_begin(conn, sql)?;
-    let synchronized = synchronize_from(conn, start).map(drop);
+fn begin_and_synchronize(conn: &mut PgConnection, how: &Begin, start: Start) -> QueryResult<()> {
+    let lock = permitted_lock(conn, how);
+    send_begin(conn, &how.message(lock))?;
+    let synchronized = synchronize_from(conn, start).and_then(|_| match permitted_lock(conn, how) {
+        // Another server answers than the one that refuses it.
+        Some(left_out) if lock.is_none() => statements::take(conn, left_out),
+        _ => Ok(()),
+    });
     if synchronized.is_err() {
         Begun::OF_UNKNOWN_PATH.leave(conn);
         if !is_broken(conn) {

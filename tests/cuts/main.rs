@@ -7,6 +7,7 @@
 
 mod boundaries;
 mod ledger;
+mod locks;
 mod lost_attempts;
 
 // Other programs use the rest.

@@ -18,7 +18,7 @@ use crate::pool::verify::checked_by_begin;
 use crate::probe::lost_attempt::{By, Key, Lock, is_still_there};
 use crate::report::stats::COUNTERS;
 use crate::report::{log, warnings};
-use crate::transaction::begin::{Begin, Others};
+use crate::transaction::begin::{Begin, Others, known_server};
 use crate::transaction::run::{Ended, run};
 
 /// A deadline that is farther away is no deadline.
@@ -118,14 +118,21 @@ where
         if let Err((cause, evidence)) = self.end_lost_attempts(conn) {
             return Tried::Cut(cause, evidence);
         }
-        let how = match self.how(conn) {
+        let mut how = match self.how(conn) {
             Ok(how) => how,
             Err(error) => return Tried::application(error),
         };
-        match run(conn, &how, &mut *closure) {
+        let mut ended = run(conn, &how, &mut *closure);
+        if let Ended::NotBegun(error) = &ended
+            && how.lock.is_some()
+            && may_not_lock(conn, error)
+        {
+            how.lock = None;
+            ended = run(conn, &how, closure);
+        }
+        match ended {
             Ended::Committed(value) => Tried::Over(Ok(value)),
             Ended::Failed(error) => Tried::application(error),
-            Ended::NotBegun(_) if how.lock.is_some() && may_not_lock(conn) => self.try_on(conn, closure),
             Ended::NotBegun(error) => self.not_begun(conn, &how, error),
             Ended::Lost(error) => self.lost(error),
             Ended::ReadOnly(error) => self.read_only(error),
@@ -146,9 +153,7 @@ where
         if how.others == Others::IfLostOrReadOnly && !self.met_read_only && !was_writable(conn) {
             how.others = Others::IfLost;
         }
-        if !notes::may_not_lock(conn) {
-            how.lock = Some(if self.may_be_running { Lock::Alone(self.key) } else { Lock::First(self.key) });
-        }
+        how.lock = Some(if self.may_be_running { Lock::Alone(self.key) } else { Lock::First(self.key) });
         Ok(how)
     }
 
@@ -225,10 +230,14 @@ fn was_writable(conn: &mut PgConnection) -> bool {
 }
 
 /// Did `BEGIN` fail because this role may not take the locks?
-fn may_not_lock(conn: &mut PgConnection) -> bool {
-    let may_not = !is_broken(conn) && matches!(statements::may_lock(conn), Ok(false));
+fn may_not_lock(conn: &mut PgConnection, error: &Error) -> bool {
+    if is_broken(conn) || is_still_there(error) || Unfit::of(error).is_some() {
+        return false;
+    }
+    let may_not = matches!(statements::may_lock(conn), Ok(false));
     if may_not {
-        notes::set_may_not_lock(conn);
+        let server = known_server(conn);
+        notes::set_may_not_lock_on(conn, server);
         warnings::that_locks_are_refused();
     }
     may_not
