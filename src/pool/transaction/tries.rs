@@ -123,10 +123,7 @@ where
             Err(error) => return Tried::application(error),
         };
         let mut ended = run(conn, &how, &mut *closure);
-        if let Ended::NotBegun(error) = &ended
-            && how.lock.is_some()
-            && may_not_lock(conn, error)
-        {
+        if matches!(&ended, Ended::NotBegun(error) if may_not_lock(conn, error)) {
             how.lock = None;
             ended = run(conn, &how, closure);
         }
