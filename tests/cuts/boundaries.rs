@@ -52,7 +52,18 @@ impl Setting {
         next();
         self.cutter.reset();
         next();
+        self.counted()
+    }
+
+    fn counted(&self) -> [usize; 2] {
         [Way::ToServer, Way::ToClient].map(|way| self.cutter.messages(way))
+    }
+
+    /// How many messages have gone each way when the closure of a pool's transaction begins.
+    fn messages_before_the_closure(&self) -> [usize; 2] {
+        self.cutter.reset();
+        let result: Result<_, HotTransactionError> = self.pool.hot_transaction(|_| Ok(self.counted()));
+        result.expect("nothing is cut")
     }
 }
 
@@ -78,30 +89,42 @@ fn write(conn: &mut PgConnection, number: u64) -> QueryResult<()> {
 /// What has to come of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// It is run again, and committed.
-    RunAgain,
+    /// It is run again, and committed. The closure has run so many times: once if it was cut before the closure began.
+    RunAgain { runs: usize },
     /// It is unknown, and the server has committed it, or not.
     Unknown { is_committed: bool },
     /// It was committed before the connection was cut.
     Done,
 }
 
-/// Every boundary, with what has to come of a cut there.
-fn boundaries([to_server, to_client]: [usize; 2]) -> Vec<(Way, Place, Verdict)> {
+/// Every boundary, with what has to come of a cut there. So many of the messages come `before` the closure.
+fn boundaries([to_server, to_client]: [usize; 2], before: [usize; 2]) -> Vec<(Way, Place, Verdict)> {
+    let run_again = |way: Way, message| {
+        let has_begun = message >= before[way as usize];
+        Verdict::RunAgain { runs: if has_begun { 2 } else { 1 } }
+    };
     let commit = to_server - 1;
     let answer = to_client - ANSWERS_TO_COMMIT;
     let mut boundaries = Vec::new();
     for message in 0..to_server {
-        let verdict = if message < commit { Verdict::RunAgain } else { Verdict::Unknown { is_committed: false } };
+        let verdict = if message < commit {
+            run_again(Way::ToServer, message)
+        } else {
+            Verdict::Unknown { is_committed: false }
+        };
         boundaries.push((Way::ToServer, Place::BeforeMessage(message), verdict));
     }
     boundaries.push((Way::ToServer, Place::AfterMessage(commit), Verdict::Unknown { is_committed: true }));
     for message in 0..to_client {
-        let verdict = if message < answer { Verdict::RunAgain } else { Verdict::Unknown { is_committed: true } };
+        let verdict = if message < answer {
+            run_again(Way::ToClient, message)
+        } else {
+            Verdict::Unknown { is_committed: true }
+        };
         boundaries.push((Way::ToClient, Place::BeforeMessage(message), verdict));
     }
     // The client has read all answers to the last statement, and not yet sent COMMIT.
-    boundaries.push((Way::ToClient, Place::AfterMessage(answer - 1), Verdict::RunAgain));
+    boundaries.push((Way::ToClient, Place::AfterMessage(answer - 1), Verdict::RunAgain { runs: 2 }));
     boundaries.push((Way::ToClient, Place::AfterMessage(to_client - 1), Verdict::Done));
     boundaries
 }
@@ -110,8 +133,11 @@ fn boundaries([to_server, to_client]: [usize; 2]) -> Vec<(Way, Place, Verdict)> 
 fn the_verdict_is_right_wherever_a_connection_is_cut() {
     let setting = Setting::start("boundaries");
     let messages = setting.messages(by_pool);
-    let boundaries = boundaries(messages);
+    let before = setting.messages_before_the_closure();
+    let boundaries = boundaries(messages, before);
     assert!(boundaries.len() > 30, "{messages:?}");
+    let run_twice = boundaries.iter().filter(|(.., verdict)| *verdict == Verdict::RunAgain { runs: 2 }).count();
+    assert!(before[0] > 0 && before[1] > 1 && run_twice > 15, "{before:?} of {messages:?}");
     for (number, (way, place, verdict)) in (1..).zip(boundaries.iter().copied()) {
         assert_eq!(setting.messages(by_pool), messages);
         setting.cutter.order(way, place, Side::Both);
@@ -127,7 +153,7 @@ fn the_verdict_is_right_wherever_a_connection_is_cut() {
         let context = format!("{way:?} {place:?} of {messages:?}: {result:?} after {runs} runs");
         wait_until("the cut", || setting.cutter.has_cut());
         match verdict {
-            Verdict::RunAgain => assert!(result.is_ok(), "{context}"),
+            Verdict::RunAgain { runs: expected } => assert!(result.is_ok() && runs == expected, "{context}"),
             Verdict::Unknown { .. } => {
                 assert!(matches!(result, Err(HotTransactionError::OutcomeUnknown { .. })), "{context}");
                 assert_eq!(runs, 1, "{context}");
@@ -168,5 +194,5 @@ fn stock_diesel_and_a_verified_transaction_of_a_connection_fail_wherever_it_is_c
 
 /// Boundaries at which a connection is lost before all has been said.
 fn lethal(messages: [usize; 2]) -> impl Iterator<Item = (Way, Place, Verdict)> {
-    boundaries(messages).into_iter().filter(|(.., verdict)| *verdict != Verdict::Done)
+    boundaries(messages, [0; 2]).into_iter().filter(|(.., verdict)| *verdict != Verdict::Done)
 }
