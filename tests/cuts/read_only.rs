@@ -5,11 +5,11 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::r2d2::ConnectionManager;
+use diesel::r2d2::{ConnectionManager, ManageConnection, Pool};
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel_postgres_hot_upgrade::{
     CutCause, HotPoolTransactionBuilder, HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool,
-    TargetSessionAttrs, stats,
+    TargetSessionAttrs, Verify, stats,
 };
 use fixture::builder;
 use testbed::{Cluster, Cutter};
@@ -36,8 +36,11 @@ fn a_server_that_takes_no_writes_any_more_is_left() {
     let url = old.url_at(cutter.address(), "postgres");
     let pool = builder(4).build(HotUpgradeManager::new(url.as_str())).expect("a pool");
     let stock = builder(4).build(ConnectionManager::<PgConnection>::new(url.as_str())).expect("a pool");
-    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
-    assert!(result.is_ok(), "{result:?}");
+    let hot = builder(4).build(HotUpgradeManager::new(url.as_str())).expect("a pool");
+    for pool in [&pool, &hot] {
+        let (result, _) = runs_of(pool, |conn, _| add(conn, 1));
+        assert!(result.is_ok(), "{result:?}");
+    }
 
     make_read_only(&old);
     let is_read_only = |result: QueryResult<usize>| {
@@ -62,33 +65,60 @@ fn a_server_that_takes_no_writes_any_more_is_left() {
     cutter.retarget(new.address());
     let (result, runs) = waiting.join().expect("no panic");
     assert!(result.is_ok() && runs > 1, "{result:?} after {runs} runs");
-    let control = pool.get().map(|mut conn| conn.hot_transaction(|conn| add(conn, 5)));
-    drop(control);
-    assert!(is_read_only(stock.get().expect("a connection").transaction(|conn| add(conn, 6))), "the control");
+    let there = |id: i32| {
+        let mut client = new.client("postgres").expect("a server");
+        client.query_one("SELECT count(*) FROM items WHERE id = $1", &[&id]).expect("a count").get::<_, i64>(0)
+    };
+    assert_eq!(there(3), 1, "on the new server");
+    // The controls stay on the connections that they have.
+    for _ in 0..4 {
+        let verified = hot.get().expect("a connection").hot_transaction(|conn| add(conn, 5));
+        assert!(is_read_only(verified), "a verified transaction of a connection");
+        assert!(is_read_only(stock.get().expect("a connection").transaction(|conn| add(conn, 6))), "stock");
+    }
+    let (result, _) = runs_of(&hot, |conn, _| add(conn, 7));
+    assert!(result.is_ok(), "the same pool: {result:?}");
+    assert_eq!(there(7), 1);
+}
+
+/// Every connection of the pool, which has two.
+fn make_read_only<M: ManageConnection<Connection = PgConnection>>(pool: &Pool<M>) {
+    let mut held: Vec<_> = (0..2).map(|_| pool.get().expect("a connection")).collect();
+    for conn in &mut held {
+        conn.batch_execute("SET default_transaction_read_only = on").expect("a setting");
+    }
 }
 
 #[test]
 fn a_server_that_does_not_fit_is_left_before_the_closure_runs() {
     let _alone = alone();
     let setting = Setting::start("unfit");
-    let manager = HotUpgradeManager::new(setting.url()).target_session_attrs(TargetSessionAttrs::ReadWrite);
-    let pool = builder(2).build(manager).expect("a pool");
-    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
-    assert!(result.is_ok(), "{result:?}");
-    let make_read_only = || {
-        let mut held: Vec<_> = (0..2).map(|_| pool.get().expect("a connection")).collect();
-        for conn in &mut held {
-            conn.batch_execute("SET default_transaction_read_only = on").expect("a setting");
-        }
-    };
-    make_read_only();
-    let before = stats().unfit_connections();
-    let (result, runs) = runs_of(&pool, |conn, _| add(conn, 2));
-    assert!(matches!(result, Ok(1)) && runs == 1, "{result:?} after {runs} runs");
-    assert!(stats().unfit_connections() > before);
-    make_read_only();
-    let control = pool.get().expect("a connection, which is checked").transaction(|conn| add(conn, 3));
-    assert!(control.is_ok(), "a checkout drops it too: {control:?}");
+    let read_write = || HotUpgradeManager::new(setting.url()).target_session_attrs(TargetSessionAttrs::ReadWrite);
+    let hour = Verify::AtMostEvery(Duration::from_secs(3600));
+    for (number, manager) in [(0, read_write()), (10, read_write().verify(hour))] {
+        let pool = builder(2).build(manager).expect("a pool");
+        let (result, _) = runs_of(&pool, |conn, _| add(conn, number));
+        assert!(result.is_ok(), "{result:?}");
+        make_read_only(&pool);
+        let before = stats().unfit_connections();
+        let (result, runs) = runs_of(&pool, |conn, _| add(conn, number + 1));
+        assert!(matches!(result, Ok(1)) && runs == 1, "{result:?} after {runs} runs");
+        assert!(stats().unfit_connections() > before);
+    }
+
+    // In a window, a checkout hands them out.
+    let pool = builder(2).build(read_write().verify(hour)).expect("a pool");
+    drop([(); 2].map(|()| pool.get().expect("a connection, which is checked")));
+    make_read_only(&pool);
+    let verified = pool.get().expect("a connection").hot_transaction(|conn| add(conn, 20));
+    let error = verified.expect_err("the control").to_string();
+    assert!(error.contains("target_session_attrs"), "{error}");
+    let stock = builder(2).build(ConnectionManager::<PgConnection>::new(setting.url())).expect("a pool");
+    make_read_only(&stock);
+    let plain = stock.get().expect("a connection").transaction(|conn| add(conn, 21));
+    let is_refused = matches!(plain, Err(Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)));
+    assert!(is_refused, "the control: {plain:?}");
+    assert_eq!(setting.count(), 4, "what was acknowledged");
 }
 
 #[test]
