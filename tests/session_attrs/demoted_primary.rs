@@ -1,10 +1,13 @@
 //! The primary is demoted, and nothing is cut: connections stay open, and lead to a server that takes no writes. New
-//! ones are led to the new primary. The controls, a stock pool and a protected pool without the setting, go on to fail.
+//! ones are led to the new primary. The controls go on to fail: a stock pool, and verified transactions of connections of a
+//! pool without the setting. Those of a pool with the setting fail once for each connection in a window.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, ManageConnection, Pool};
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, HotUpgradeManager, TargetSessionAttrs, Verify};
+use diesel_postgres_hot_upgrade::{
+    HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool, TargetSessionAttrs, Verify,
+};
 use testbed::{Cluster, Forwarder};
 
 use super::servers::{checkout_and_write, with_standby, write};
@@ -34,12 +37,20 @@ fn count(server: &Cluster) -> i64 {
     diesel::select(count).get_result(&mut session(server)).expect("a count")
 }
 
-/// The four pools, all connected, on one address.
+/// The same with transactions of the pool.
+fn writes_of_pool(pool: &HotPool) -> Vec<String> {
+    let write = |_: u32| -> Result<(), HotTransactionError> { pool.hot_transaction(write) };
+    (0..WRITES).filter_map(|number| write(number).err()).map(|error| error.to_string()).collect()
+}
+
+/// The pools, all connected, on one address.
 struct Pools {
     stock: Pool<ConnectionManager<PgConnection>>,
     without: HotPool,
     checked: HotPool,
     in_a_window: HotPool,
+    /// For `pool.hot_transaction`: as the three above.
+    of_pool: [HotPool; 3],
 }
 
 impl Pools {
@@ -52,11 +63,15 @@ impl Pools {
             without: pool_of(SIZE, hot()),
             checked: pool_of(SIZE, read_write()),
             in_a_window: pool_of(SIZE, read_write().verify(hour)),
+            of_pool: [hot(), read_write(), read_write().verify(hour)].map(|manager| pool_of(SIZE, manager)),
         };
         assert_eq!(writes(&pools.stock), [""; 0]);
         for pool in [&pools.without, &pools.checked, &pools.in_a_window] {
             assert_eq!(writes(pool), [""; 0]);
             assert_eq!(verified_writes(pool), [""; 0]);
+        }
+        for pool in &pools.of_pool {
+            assert_eq!(writes_of_pool(pool), [""; 0]);
         }
         pools
     }
@@ -65,10 +80,14 @@ impl Pools {
         let before = count(new);
         assert_eq!(writes(&self.checked), [""; 0]);
         assert_eq!(verified_writes(&self.checked), [""; 0]);
-        assert_eq!(count(new) - before, i64::from(2 * WRITES), "all on the new primary");
+        for pool in &self.of_pool {
+            assert_eq!(writes_of_pool(pool), [""; 0], "a pool's transactions");
+        }
+        assert_eq!(count(new) - before, i64::from(5 * WRITES), "all on the new primary");
 
         let refused = verified_writes(&self.in_a_window);
-        assert!(refused.len() <= SIZE as usize, "one for each connection, which is then replaced: {refused:?}");
+        let is_one_a_connection = (1..=SIZE as usize).contains(&refused.len());
+        assert!(is_one_a_connection, "the control: a connection fails once, and is replaced: {refused:?}");
         assert!(refused.iter().all(|error| error.contains("target_session_attrs")), "{refused:?}");
         assert_eq!(verified_writes(&self.in_a_window), [""; 0]);
 

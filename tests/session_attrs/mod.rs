@@ -10,3 +10,4 @@ mod servers;
 mod turned_off;
 mod verified;
 mod windows;
+mod writers;
