@@ -5,6 +5,8 @@
 mod errors;
 #[path = "cuts/lost.rs"]
 mod lost;
+#[path = "cuts/outage.rs"]
+mod outage;
 #[path = "cuts/read_only.rs"]
 mod read_only;
 #[path = "cuts/setting.rs"]

@@ -30,6 +30,7 @@ const CANCELLED_FOR: Duration = Duration::from_millis(200);
 pub(crate) struct Tries<'a, M: ManageConnection> {
     pool: &'a Pool<M>,
     options: &'a HotPoolTransactionBuilder,
+    began: Instant,
     deadline: Instant,
     key: Key,
     count: u32,
@@ -57,10 +58,12 @@ where
 {
     pub(crate) fn new(pool: &'a Pool<M>, options: &'a HotPoolTransactionBuilder) -> Self {
         let time = options.time().unwrap_or_else(|| pool.connection_timeout());
+        let began = Instant::now();
         Tries {
             pool,
             options,
-            deadline: Instant::now() + time.min(FAR_AWAY),
+            began,
+            deadline: began + time.min(FAR_AWAY),
             key: Key::random(),
             count: 0,
             may_be_running: false,
@@ -132,9 +135,9 @@ where
             Ended::Failed(error) => Tried::application(error),
             Ended::NotBegun(error) => self.not_begun(conn, &how, error),
             Ended::Lost(error) => self.lost(error),
-            Ended::ReadOnly(error) => self.read_only(error),
+            Ended::ReadOnly(error) => self.read_only(conn, error),
             // It is marked, and the pool drops it.
-            Ended::Unfit(error) => Tried::Cut(CutCause::Unfit(error), Evidence::WasIdle),
+            Ended::Unfit(error) => Tried::Cut(CutCause::Unfit(error), self.evidence(conn)),
             Ended::Unknown(cause) => {
                 COUNTERS.lost_connections.increment();
                 COUNTERS.unknown_outcomes.increment();
@@ -161,10 +164,16 @@ where
         Tried::Cut(CutCause::Lost(error), Evidence::Fresh)
     }
 
-    fn read_only<T, E>(&mut self, error: E) -> Tried<T, E> {
+    fn read_only<T, E>(&mut self, conn: &mut PgConnection, error: E) -> Tried<T, E> {
         self.met_read_only = true;
         warnings::that_server_became_read_only();
-        Tried::Cut(CutCause::ReadOnly(error), Evidence::WasIdle)
+        Tried::Cut(CutCause::ReadOnly(error), self.evidence(conn))
+    }
+
+    /// What a failure on this connection says of the server: a new one leads to where the address leads now.
+    fn evidence(&self, conn: &mut PgConnection) -> Evidence {
+        let is_new = notes::since_connected(conn).is_some_and(|elapsed| elapsed < self.began.elapsed());
+        if is_new { Evidence::Fresh } else { Evidence::WasIdle }
     }
 
     fn not_begun<T, E: From<Error>>(&mut self, conn: &mut PgConnection, how: &Begin, error: Error) -> Tried<T, E> {
@@ -172,18 +181,18 @@ where
             // It may have been dead for long. The closure has not run, so nothing of it is on the server.
             self.may_be_running |= how.before_probe.is_some();
             COUNTERS.lost_connections.increment();
-            return Tried::Cut(CutCause::Lost(error.into()), Evidence::WasIdle);
+            return Tried::Cut(CutCause::Lost(error.into()), self.evidence(conn));
         }
         if Unfit::of(&error).is_some() {
             // It is marked, and the pool drops it.
-            return Tried::Cut(CutCause::Unfit(error.into()), Evidence::WasIdle);
+            return Tried::Cut(CutCause::Unfit(error.into()), self.evidence(conn));
         }
         if is_still_there(&error) {
             return Tried::Cut(CutCause::StillRunning, Evidence::Fresh);
         }
         if how.others == Others::IfLostOrReadOnly && matches!(statements::takes_writes(conn), Ok(false)) {
             status(conn).set_in_error();
-            return self.read_only(error.into());
+            return self.read_only(conn, error.into());
         }
         Tried::application(error)
     }
