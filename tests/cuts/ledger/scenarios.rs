@@ -11,7 +11,7 @@ use super::keep::keep;
 use crate::support::server::wait_until;
 
 /// How often each document is on these servers together.
-fn written(servers: &[&Cluster], database: &str) -> HashMap<u64, i64> {
+pub(super) fn written(servers: &[&Cluster], database: &str) -> HashMap<u64, i64> {
     let mut written = HashMap::new();
     for server in servers {
         let mut client = server.client(database).expect("a server");
@@ -24,11 +24,11 @@ fn written(servers: &[&Cluster], database: &str) -> HashMap<u64, i64> {
     written
 }
 
-fn run_on(server: &Cluster, database: &str, sql: &str) {
+pub(super) fn run_on(server: &Cluster, database: &str, sql: &str) {
     server.client(database).expect("a server").batch_execute(sql).expect("SQL");
 }
 
-fn terminate_all(server: &Cluster, database: &str) {
+pub(super) fn terminate_all(server: &Cluster, database: &str) {
     let sql = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
     );
@@ -85,13 +85,13 @@ fn every_backend_is_terminated() {
     ledgers.check("pg_terminate_backend", &written(&[server], database));
 }
 
-fn shown(server: &Cluster, setting: &str) -> String {
+pub(super) fn shown(server: &Cluster, setting: &str) -> String {
     let mut client = server.client("app").expect("a server");
     client.query_one(&format!("SHOW {setting}"), &[]).expect("a setting").get(0)
 }
 
 /// A server of a test's own, with the fixture in its database `app`.
-fn own_server(major: u32) -> Cluster {
+pub(super) fn own_server(major: u32) -> Cluster {
     let server = Cluster::start(major).expect("a server");
     server.create_database("app").expect("a database");
     migrate(&server.url("app")).expect("migrations");
