@@ -209,7 +209,7 @@ where
             match statements::end_lost_attempt(conn, self.key, by) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if is_broken(conn) => return Err((CutCause::Lost(error.into()), Evidence::WasIdle)),
+                Err(error) if is_broken(conn) => return Err((CutCause::Lost(error.into()), self.evidence(conn))),
                 // This role may not end it. `BEGIN` will notice whether it has ended by itself.
                 Err(_) => return Ok(()),
             }
