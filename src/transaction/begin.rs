@@ -180,8 +180,8 @@ fn begin_verified(conn: &mut PgConnection, how: &Begin) -> QueryResult<()> {
 
 /// The lock, unless the server that the connection knows has refused it.
 fn permitted_lock(conn: &mut PgConnection, how: &Begin) -> Option<Lock> {
-    let server = known_server(conn);
-    how.lock.filter(|_| notes::may_not_lock_on(conn) != Some(server))
+    let refusing = notes::may_not_lock_on(conn);
+    how.lock.filter(|_| refusing.is_none_or(|server| server != known_server(conn)))
 }
 
 /// The number of the server that the caches agree with. 0 if that is not known.
