@@ -41,9 +41,10 @@ pub trait HotUpgradePool {
     /// - The closure failed, and the server does not fit `target_session_attrs` when it is asked whether caches are to
     ///   blame. Not if the closure has ended the transaction by itself.
     ///
-    /// The first rerun comes at once. Before each later one is a pause of up to 10 ms, 20 ms, … 1 s; connections that the
-    /// pool had when it began are tried without a pause. (With another manager, as many as the pool has slots.) Errors that come
-    /// from outdated caches are healed as in [`hot_transaction`](crate::HotUpgradeExt::hot_transaction).
+    /// The first rerun comes at once. Before each later one is a pause of up to 10 ms, 20 ms, … 1 s. Connections that the
+    /// pool had when the transaction began are tried without a pause. (With another manager, as many connections as the
+    /// pool has slots.) Errors that come from outdated caches are healed as in
+    /// [`hot_transaction`](crate::HotUpgradeExt::hot_transaction).
     ///
     /// **A closure must not run again if it does something outside the database** that can't be done twice: sends a
     /// mail, calls a service, writes to another connection. Do that after the transaction. A rerun sees the database as

@@ -1,4 +1,4 @@
-//! A role may not take advisory locks on one server. On another one it may, and there a transaction takes its lock again.
+//! A role may not take advisory locks on one server. On another one it may, and there a transaction takes its lock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

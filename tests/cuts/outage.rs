@@ -1,5 +1,5 @@
-//! Many transactions wait while no server serves them. Meanwhile they do not spin, and when one is back, they do not arrive
-//! at once.
+//! Many transactions wait while no server serves them. Meanwhile they do not spin, and when one is back, they do not
+//! arrive at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};

@@ -1,6 +1,6 @@
 //! The primary is demoted, and nothing is cut: connections stay open, and lead to a server that takes no writes. New
-//! ones are led to the new primary. The controls go on to fail: a stock pool, and verified transactions of connections of a
-//! pool without the setting. Those of a pool with the setting fail once for each connection in a window.
+//! ones are led to the new primary. The controls go on to fail: a stock pool, and verified transactions of connections
+//! of a pool without the setting. Those of a pool with the setting fail once for each connection in a window.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;

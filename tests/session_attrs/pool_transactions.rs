@@ -1,5 +1,5 @@
-//! A server that no longer fits is noticed only after a statement of a pool's transaction has failed there. The control is
-//! `conn.hot_transaction`, whose failure is the application's.
+//! A server that no longer fits is noticed only after a statement of a pool's transaction has failed there. The control
+//! is `conn.hot_transaction`, whose failure is the application's.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;

@@ -18,7 +18,7 @@ pub(crate) struct Pauses {
 /// What a failed attempt says of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// Nothing: the connection may have been dead, or may have led to another server, before.
+    /// Nothing: the connection may have been dead before.
     WasIdle,
     /// It does not serve now.
     Fresh,

@@ -1,5 +1,5 @@
-//! Everything at once, in random order: cuts of one or both sides, at any byte, ended sessions, restarts, crashes, switches
-//! and demotions. `CUTS_SEED` repeats the order.
+//! Everything in random order: cuts of one or both sides, at any byte, ended sessions, restarts, crashes, switches and
+//! demotions. `CUTS_SEED` repeats the order.
 
 use fastrand::Rng;
 use testbed::{Cluster, Cutter, Place, Side, Way};
