@@ -145,6 +145,21 @@ impl Setting {
             let pool = builder(1).build(HotUpgradeManager::new(url))?;
             pool.hot_transaction(answer)?;
         }
+        self.refused_locks()
+    }
+
+    /// What is known of a server that refuses the lock says nothing of the next one.
+    fn refused_locks(&self) -> Result<(), AnyError> {
+        let url = self.upgrade.url().replace("postgres@", &format!("{}@", self.clerk));
+        let pool = builder(1).build(HotUpgradeManager::new(url))?;
+        let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
+        let [old, new] = self.both();
+        for server in [old, new, old] {
+            self.upgrade.switch_to(server)?;
+            for _ in 0..2 {
+                pool.hot_transaction_with(|builder| builder.before_probe(before.clone()), answer)?;
+            }
+        }
         Ok(())
     }
 
