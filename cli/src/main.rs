@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         }
     };
     outcome.unwrap_or_else(|error| {
-        anstream::eprintln!("diesel-hot-upgrade: {error}");
+        anstream::eprintln!("{}: {}", args::NAME, report::clean(&error.to_string()));
         ExitCode::from(error.code())
     })
 }
