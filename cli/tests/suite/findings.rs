@@ -121,6 +121,7 @@ const EARLIER: &str = "
     CREATE DOMAIN app.required AS text NOT NULL;
     CREATE TABLE app.\"dotted.name\" (id int4 PRIMARY KEY, required app.required, handmade handmade, \"a.b\" int4);
     CREATE TABLE app.doubled AS SELECT 1 AS a FROM generate_series(1, 2);
+    GRANT USAGE ON SCHEMA app TO cli_user;
     GRANT UPDATE (\"a.b\") ON app.\"dotted.name\" TO cli_user;
     CREATE FUNCTION app.open() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
     CREATE FUNCTION app.closed() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
@@ -144,6 +145,7 @@ const LATER: &str = "
     CREATE FUNCTION app.open() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
     CREATE FUNCTION app.closed() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
     CREATE FUNCTION app.\"Sent\"(a app.required) RETURNS int4 LANGUAGE sql AS 'SELECT 1';
+    REVOKE CONNECT ON DATABASE cli_older FROM PUBLIC;
     REVOKE EXECUTE ON FUNCTION app.open, app.\"Sent\" FROM PUBLIC;
     REVOKE EXECUTE ON FUNCTION app.closed FROM PUBLIC, postgres;
     REVOKE USAGE ON TYPE app.required FROM PUBLIC;
