@@ -39,7 +39,8 @@ Examples:
   diesel-hot-upgrade compare postgres://app@old/app postgres://app@new/app
 
   # Two schemas only, for machines
-  diesel-hot-upgrade compare --schema a --schema b --json service=old service=new
+  diesel-hot-upgrade compare --schema a --schema b --json \\
+      service=old service=new
 
   # The old server is the one in DATABASE_URL
   export DATABASE_URL=postgres://app@old/app
@@ -67,6 +68,21 @@ Exit codes:
   1   some session still went to an old server, or got no answer any more
   64  the arguments make no sense
   69  no server could be reached at the beginning";
+
+const COMPLETIONS: &str = "\
+Examples:
+  diesel-hot-upgrade completions bash \\
+      > ~/.local/share/bash-completion/completions/diesel-hot-upgrade
+  diesel-hot-upgrade completions fish \\
+      > ~/.config/fish/completions/diesel-hot-upgrade.fish";
+
+const MAN: &str = "\
+Examples:
+  # Read it
+  diesel-hot-upgrade man compare | man -l -
+
+  # Install it
+  diesel-hot-upgrade man > ~/.local/share/man/man1/diesel-hot-upgrade.1";
 
 const TYPES: &str = "\
 Examples:
@@ -106,11 +122,13 @@ pub(crate) enum Task {
     #[command(after_help = TYPES)]
     Types(Types),
     /// Print a script of completions for a shell
+    #[command(after_help = COMPLETIONS)]
     Completions {
         /// The shell
         shell: Shell,
     },
     /// Print the manual page, or that of a command
+    #[command(after_help = MAN)]
     Man {
         /// compare, watch or types
         #[arg(value_parser = ["compare", "watch", "types"])]

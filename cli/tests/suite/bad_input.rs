@@ -203,6 +203,13 @@ fn help_completions_and_the_manual_page_are_printed() {
             shown.and(predicate::function(|text: &str| text.lines().all(|line| line.chars().count() <= 80)));
         command().args(arguments).assert().success().stdout(shown);
     }
+    for command_without_url in ["completions", "man"] {
+        command()
+            .args([command_without_url, "--help"])
+            .assert()
+            .success()
+            .stdout(predicate::str::contains("Examples:"));
+    }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         command().args(["completions", shell]).assert().success().stdout(predicate::str::contains("compare"));
     }

@@ -146,6 +146,23 @@ fn no_line_has_more_than_eighty_columns() {
     }
 }
 
+#[test]
+fn a_long_list_is_cut_and_says_so() {
+    let pair = Pair::shared(17, 18, "cli_long_list");
+    pair.old.execute(
+        "DO $$ BEGIN FOR i IN 1..210 LOOP EXECUTE format('CREATE TYPE gone_%s AS ENUM (''a'')', i); END LOOP; END $$;
+         CREATE TABLE t (id int4 PRIMARY KEY);
+         DO $$ BEGIN FOR i IN 1..20 LOOP EXECUTE format('ALTER TABLE t ADD c_%s gone_1', i); END LOOP; END $$",
+    );
+    let text = pair.compare(&[]).out;
+    assert!(text.contains("Types: 0 same, 0 move, 0 collide, 210 missing, 0 differ"), "{text}");
+    assert!(text.contains("\nand 10 more: see --json\n") && text.contains("and 15 more"), "{text}");
+    let json: Value = serde_json::from_str(&pair.compare(&["--json"]).out).expect("JSON");
+    let types = json["types"].as_array().expect("types");
+    assert_eq!(types.len(), 210);
+    assert!(types.iter().any(|ty| ty["columns"].as_array().expect("columns").len() == 20));
+}
+
 /// Names that clear the screen, paint, turn the direction of text, or look like a verdict.
 #[test]
 fn a_terminal_obeys_no_name() {
