@@ -45,7 +45,7 @@ fn every_field_of_the_json_is_documented() {
     for arguments in [
         &["compare", "--json", &old, &new][..],
         &["types", "--json", &old],
-        &["watch", "--json", "--interval", "100ms", "--for", "2s", &both],
+        &["watch", "--json", "--interval", "100ms", "--for", "4s", &both],
     ] {
         let ran = run(arguments);
         let values = serde_json::Deserializer::from_str(&ran.out).into_iter::<Value>();
@@ -117,8 +117,8 @@ fn printed(pair: &Pair) -> Vec<String> {
         &["compare", "--json", &old, &new],
         &["types", &old],
         &["types", "--json", &old],
-        &["watch", "--interval", "100ms", "--for", "2s", &both],
-        &["watch", "--interval", "100ms", "--for", "2s", "--json", &both],
+        &["watch", "--interval", "100ms", "--for", "4s", &both],
+        &["watch", "--interval", "100ms", "--for", "4s", "--json", &both],
     ]
     .map(|arguments| run(arguments).out)
     .into()
