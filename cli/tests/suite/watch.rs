@@ -103,8 +103,8 @@ fn a_switch_is_seen_from_its_pause_to_its_last_session() {
     pooler.console("PAUSE app").expect("a pause");
     std::thread::sleep(Duration::from_millis(700));
     pooler.console("RESUME app").expect("an end of it");
-    let silence = watching.until("silence");
-    assert!(silence["seconds"].as_f64().is_some_and(|seconds| seconds > 0.5), "{silence}");
+    // A busy machine may have been silent for a shorter time before.
+    while watching.until("silence")["seconds"].as_f64() < Some(0.5) {}
 
     let (summary, code) = watching.interrupt();
     assert_eq!(code, Some(0), "{summary}");
