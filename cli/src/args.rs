@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -38,7 +39,8 @@ Examples:
   diesel-hot-upgrade compare postgres://app@old/app postgres://app@new/app
 
   # Two schemas only, for machines
-  diesel-hot-upgrade compare --schema a --schema b --json service=old service=new
+  diesel-hot-upgrade compare --schema a --schema b --json \\
+      service=old service=new
 
   # The old server is the one in DATABASE_URL
   export DATABASE_URL=postgres://app@old/app
@@ -63,9 +65,24 @@ Examples:
 
 Exit codes:
   0   at the end, every session was answered by the same server
-  1   some session still went to an old server, or got no answer
+  1   some session still went to an old server, or got no answer any more
   64  the arguments make no sense
   69  no server could be reached at the beginning";
+
+const COMPLETIONS: &str = "\
+Examples:
+  diesel-hot-upgrade completions bash \\
+      > ~/.local/share/bash-completion/completions/diesel-hot-upgrade
+  diesel-hot-upgrade completions fish \\
+      > ~/.config/fish/completions/diesel-hot-upgrade.fish";
+
+const MAN: &str = "\
+Examples:
+  # Read it
+  diesel-hot-upgrade man compare | man -l -
+
+  # Install it
+  diesel-hot-upgrade man > ~/.local/share/man/man1/diesel-hot-upgrade.1";
 
 const TYPES: &str = "\
 Examples:
@@ -105,11 +122,13 @@ pub(crate) enum Task {
     #[command(after_help = TYPES)]
     Types(Types),
     /// Print a script of completions for a shell
+    #[command(after_help = COMPLETIONS)]
     Completions {
         /// The shell
         shell: Shell,
     },
     /// Print the manual page, or that of a command
+    #[command(after_help = MAN)]
     Man {
         /// compare, watch or types
         #[arg(value_parser = ["compare", "watch", "types"])]
@@ -156,6 +175,20 @@ pub(crate) struct Types {
     /// Print JSON, as docs/before-the-upgrade.md describes it
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// An error of clap's, which quotes arguments, without those that may have a password in them: such as a URL in place of
+/// a command.
+pub(crate) fn without_urls(error: &str, arguments: impl Iterator<Item = OsString>) -> String {
+    let may_be_secret = |text: &str| ["@", "://", "password"].iter().any(|part| text.contains(part));
+    let mut error = error.to_owned();
+    for argument in arguments.skip(1).map(|argument| argument.to_string_lossy().into_owned()) {
+        let parts = argument.split_once('=').map_or(["", ""], |(name, value)| [name, value]);
+        for text in [&argument[..], parts[0], parts[1]].into_iter().filter(|text| may_be_secret(text)) {
+            error = error.replace(text, "…");
+        }
+    }
+    error
 }
 
 /// A number with a unit: `250ms`, `1s`, `10m` or `2h`.

@@ -27,13 +27,17 @@ fn main() -> ExitCode {
         Ok(line) => run(line.task),
         Err(error) => {
             let is_help = !error.use_stderr();
-            // If nobody reads it, nobody misses it.
-            let _ = error.print();
-            return if is_help { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+            if is_help {
+                // If nobody reads it, nobody misses it.
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            anstream::eprint!("{}", args::without_urls(&error.render().ansi().to_string(), std::env::args_os()));
+            return ExitCode::from(USAGE);
         }
     };
     outcome.unwrap_or_else(|error| {
-        anstream::eprintln!("diesel-hot-upgrade: {error}");
+        anstream::eprintln!("{}: {}", args::NAME, report::clean(&error.to_string()));
         ExitCode::from(error.code())
     })
 }

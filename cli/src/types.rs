@@ -102,6 +102,26 @@ fn track(ty: &Type, is_visible: bool) -> String {
     format!("track::<{rust}>();")
 }
 
+/// A line of `track`, or several if it is too long: as rustfmt breaks it, and between the parts of the path.
+fn broken(track: &str) -> String {
+    if track.chars().count() <= 80 {
+        return format!("{track}\n");
+    }
+    let path = track.trim_start_matches("track::<").trim_end_matches(">();");
+    let mut lines = vec![String::from("    ")];
+    for (number, part) in path.split("::").enumerate() {
+        let part = if number == 0 { part.to_owned() } else { format!("::{part}") };
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        if last + part.chars().count() > 80 {
+            lines.push(String::from("        "));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(&part);
+        }
+    }
+    format!("track::<\n{},\n>();\n", lines.join("\n"))
+}
+
 /// As `diesel print-schema` names types.
 fn camel(name: &str) -> String {
     let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -117,7 +137,10 @@ fn identifier(name: &str) -> String {
 }
 
 fn text(server: &Server, listing: &Listing) -> String {
-    let mut text = format!("{}\n{} types are watched\n", report::clean(&server.shown()), listing.types.len());
+    let count = listing.types.len();
+    let are = if count == 1 { "is" } else { "are" };
+    let mut text = report::wrapped(&report::one_line(&server.shown()), "", "  ");
+    text += &format!("{} {are} watched\n", report::counted(count as u64, "type"));
     if listing.types.is_empty() {
         return text + "\nNothing needs `track`: there are only built-in types.\n";
     }
@@ -146,7 +169,7 @@ fn text(server: &Server, listing: &Listing) -> String {
              (names as `diesel print-schema` chooses them):\n\n";
     text += "use diesel_postgres_hot_upgrade::track;\n\n";
     for ty in used {
-        text += &format!("{}\n", report::clean(&ty.track));
+        text += &report::clean(&broken(&ty.track));
     }
     text
 }
@@ -167,5 +190,16 @@ mod tests {
         assert_eq!(track(&ty("order_state", None), true), "track::<crate::schema::sql_types::OrderState>();");
         let other = track(&ty("order_state", None), false);
         assert_eq!(other, "track::<crate::schema::my_shop::sql_types::OrderState>();");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_broken_as_rust_allows_it() {
+        assert_eq!(broken("track::<a::B>();"), "track::<a::B>();\n");
+        let name = "N".repeat(63);
+        let long = broken(&format!("track::<crate::schema::{name}::sql_types::{name}>();"));
+        let expected = format!(
+            "track::<\n    crate::schema\n        ::{name}\n        ::sql_types\n        ::{name},\n>();\n"
+        );
+        assert_eq!(long, expected);
     }
 }

@@ -162,9 +162,11 @@ pub(crate) struct Role {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Grant {
     pub(crate) kind: String,
-    /// `None` for the database.
+    /// `None` for the database and languages.
     pub(crate) schema: Option<String>,
     pub(crate) name: String,
+    /// Only of a column. Then `name` is the table's.
+    pub(crate) column: Option<String>,
     /// `None` for everybody.
     pub(crate) role: Option<String>,
     pub(crate) may: Vec<String>,

@@ -56,7 +56,8 @@ fn attributes(old: &Role, new: &Role, findings: &mut Findings) {
     findings.breaks_if_any("roles", quoted(&old.name), lost);
 }
 
-type Object<'a> = (&'a str, Option<&'a str>, &'a str);
+/// Kind, schema, name, and column.
+type Object<'a> = (&'a str, Option<&'a str>, &'a str, Option<&'a str>);
 
 /// What the roles of a server may do, as it is granted.
 struct Granted<'a> {
@@ -66,7 +67,7 @@ struct Granted<'a> {
 }
 
 fn object(grant: &Grant) -> Object<'_> {
-    (&grant.kind, grant.schema.as_deref(), &grant.name)
+    (&grant.kind, grant.schema.as_deref(), &grant.name, grant.column.as_deref())
 }
 
 impl<'a> Granted<'a> {
@@ -79,12 +80,12 @@ impl<'a> Granted<'a> {
 
     /// Does the role have the permission, also through others or as a superuser?
     fn has(&self, role: Option<&'a str>, of: Object<'a>, permission: &str) -> bool {
-        let (kind, schema, name) = of;
-        // A function or type without an entry has the default: everybody may use it.
-        if !self.objects.contains(&of) && matches!(kind, "function" | "type") {
+        let (kind, schema, name, _) = of;
+        // It is missing, which is said elsewhere, or it is an extension's with the default: everybody may use it.
+        if !self.objects.contains(&of) && matches!(kind, "function" | "type" | "language") {
             return true;
         }
-        let whole = (kind == "column").then(|| ("table", schema, name.split('.').next().unwrap_or(name)));
+        let whole = (kind == "column").then_some(("table", schema, name, None));
         let has = |role| {
             let entries = [Some(of), whole].into_iter().flatten();
             entries.filter_map(|of| self.may.get(&(of, role))).any(|may| may.contains(permission))
@@ -124,10 +125,7 @@ fn grants(old: &Catalog, new: &Catalog, roles: &HashMap<&str, &Role>, findings: 
     let mut lost: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
     for grant in before {
         let is_there = match (grant.kind.as_str(), grant.schema.as_deref()) {
-            ("table" | "sequence", Some(schema)) => tables.contains(&(schema, grant.name.as_str())),
-            ("column", Some(schema)) => {
-                tables.contains(&(schema, grant.name.split('.').next().unwrap_or_default()))
-            }
+            ("table" | "sequence" | "column", Some(schema)) => tables.contains(&(schema, grant.name.as_str())),
             (_, Some(schema)) => schemas.contains(schema),
             (_, None) => true,
         };
@@ -172,10 +170,11 @@ fn shown(grant: &Grant) -> String {
     match grant.kind.as_str() {
         "database" => "the database".to_owned(),
         "schema" => format!("schema {schema}"),
+        "language" => format!("language {}", quoted(&grant.name)),
         "function" => format!("function {schema}.{}", grant.name),
         "column" => {
-            let (table, column) = grant.name.split_once('.').unwrap_or_default();
-            format!("{schema}.{}.{}", quoted(table), quoted(column))
+            let column = grant.column.as_deref().unwrap_or_default();
+            format!("{schema}.{}.{}", quoted(&grant.name), quoted(column))
         }
         "table" => format!("{schema}.{}", quoted(&grant.name)),
         kind => format!("{kind} {schema}.{}", quoted(&grant.name)),
@@ -191,6 +190,7 @@ mod tests {
             kind: "table".into(),
             schema: Some("s".into()),
             name: name.into(),
+            column: None,
             role: role.map(str::to_owned),
             may: may.iter().map(|permission| (*permission).to_owned()).collect(),
         }
@@ -208,10 +208,10 @@ mod tests {
         let roles: HashMap<_, _> = roles.iter().map(|role| (role.name.as_str(), role)).collect();
         let grants = [grant(Some("group"), "t", &["SELECT"]), grant(None, "t", &["INSERT"])];
         let granted = Granted::of(&grants, &roles);
-        let table = ("table", Some("s"), "t");
+        let table = ("table", Some("s"), "t", None);
         assert!(granted.has(Some("app"), table, "SELECT"));
         assert!(granted.has(Some("app"), table, "INSERT"));
-        assert!(granted.has(Some("app"), ("column", Some("s"), "t.c"), "SELECT"));
+        assert!(granted.has(Some("app"), ("column", Some("s"), "t", Some("c")), "SELECT"));
         assert!(granted.has(Some("root"), table, "DELETE"));
         assert!(!granted.has(Some("app"), table, "DELETE"));
         assert!(!granted.has(None, table, "SELECT"));

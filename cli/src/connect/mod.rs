@@ -44,7 +44,7 @@ impl Connection {
         let opened = PgConnection::establish(&url.for_libpq(timeout_is_set));
         let inner = opened.map_err(|error| {
             let message = without_password_of_environment(&url.redact(&error.to_string()));
-            let message = message.trim().replace('\n', "\n  ");
+            let message = message.trim().replace('\t', "").replace('\n', "\n  ");
             if is_of_libpq(&message) {
                 return Error::Usage(format!("{which}: not a URL that libpq can read: is a keyword misspelled?"));
             }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::compare::{Finding, Report, Severity, Summary, TypeVerdict, Verdict};
-use crate::report::{Tone, Words, clean, table};
+use crate::report::{Tone, Words, one_line, some, table, wrapped};
 
 /// Where there are more types than that, the rest is in the JSON.
 const ROWS: usize = 200;
@@ -11,13 +11,11 @@ const ROWS: usize = 200;
 /// Of the columns that use a type, and so on.
 const NAMES: usize = 5;
 
-const WIDTH: usize = 80;
-
 pub(crate) fn text(report: &Report) -> String {
-    let mut text = wrapped(&format!("old: {}", report.old.shown), "     ");
-    text += &wrapped(&format!("new: {}", report.new.shown), "     ");
+    let mut text = wrapped(&one_line(&format!("old: {}", report.old.shown)), "", "     ");
+    text += &wrapped(&one_line(&format!("new: {}", report.new.shown)), "", "     ");
     if !report.schemas.is_empty() {
-        text += &wrapped(&format!("only the schemas {}", report.schemas.join(", ")), "     ");
+        text += &wrapped(&one_line(&format!("only the schemas {}", report.schemas.join(", "))), "", "     ");
     }
     text += &types(report);
     text += &findings(report);
@@ -25,7 +23,7 @@ pub(crate) fn text(report: &Report) -> String {
         let rows = report
             .unseen
             .iter()
-            .map(|unseen| vec![Words(unseen.what.clone(), Tone::Careful), Words::plain(unseen.why.clone())]);
+            .map(|unseen| vec![Words(unseen.what.clone(), Tone::Careful), Words::plain(one_line(&unseen.why))]);
         text += "\nNot looked at:\n";
         text += &table(&["what", "why"], rows.collect());
     }
@@ -52,7 +50,7 @@ fn types(report: &Report) -> String {
     }
     if !same.is_empty() {
         let names: Vec<_> = same.iter().map(|ty| ty.shown.clone()).collect();
-        text += &wrapped(&format!("same: {}", some(&names, 20)), "  ");
+        text += &wrapped(&format!("same: {}", some(&names, 20)), "", "  ");
     }
     text
 }
@@ -89,7 +87,7 @@ fn row(ty: &TypeVerdict) -> Vec<Words> {
     vec![
         Words::plain(format!("{}\n{}", ty.shown, ty.kind)),
         Words(word.to_owned(), tone),
-        Words::plain(lines.join("\n")),
+        Words::plain(lines.iter().map(|line| one_line(line)).collect::<Vec<_>>().join("\n")),
     ]
 }
 
@@ -103,33 +101,7 @@ fn findings(report: &Report) -> String {
             _ => ("remark", Tone::Plain),
         };
         let text = if objects.is_empty() { text.clone() } else { format!("{text}: {}", some(objects, 2 * NAMES)) };
-        vec![Words::plain(*about), Words(word.to_owned(), tone), Words::plain(text)]
+        vec![Words::plain(*about), Words(word.to_owned(), tone), Words::plain(one_line(&text))]
     });
     format!("\nWhat else differs:\n{}", table(&["about", "", "what"], rows.collect()))
-}
-
-/// The first names, and how many more there are.
-pub(crate) fn some(names: &[String], at_most: usize) -> String {
-    let shown = names.iter().take(at_most).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(at_most) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-/// Broken between words.
-fn wrapped(text: &str, indent: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in clean(text).split_whitespace() {
-        let last = lines.last_mut().expect("there is one");
-        if !last.trim().is_empty() && last.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(format!("{indent}{word}"));
-        } else {
-            if !last.is_empty() {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines.join("\n") + "\n"
 }

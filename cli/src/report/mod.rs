@@ -2,6 +2,7 @@
 
 mod human;
 mod table;
+mod text;
 
 use std::io::{self, ErrorKind, Write};
 
@@ -10,8 +11,11 @@ use serde::Serialize;
 use crate::compare::{Report, Summary};
 use crate::error::Error;
 
-pub(crate) use human::some;
 pub(crate) use table::{Tone, Words, table};
+pub(crate) use text::{clean, clean_json, counted, one_line, some, wrapped};
+
+/// Columns of a line.
+const WIDTH: usize = 80;
 
 /// For people.
 pub(crate) fn comparison(report: &Report) -> Result<(), Error> {
@@ -21,13 +25,13 @@ pub(crate) fn comparison(report: &Report) -> Result<(), Error> {
 /// For machines.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::output(error.into()))?;
-    write(&format!("{text}\n"))
+    write(&format!("{}\n", clean_json(&text)))
 }
 
 /// For machines, as one line.
 pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string(value).map_err(|error| Error::output(error.into()))?;
-    write(&format!("{text}\n"))
+    write(&format!("{}\n", clean_json(&text)))
 }
 
 /// If nobody reads it any more, that is no error.
@@ -53,9 +57,4 @@ pub(crate) fn advice(summary: &Summary, is_partial: bool) -> String {
 /// Is standard output coloured?
 pub(crate) fn is_coloured() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
-}
-
-/// Without what a terminal would obey.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }

@@ -3,9 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
-use crate::report::{clean, is_coloured};
-
-const WIDTH: u16 = 80;
+use crate::report::{WIDTH, clean, is_coloured};
 
 /// How a cell looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +26,10 @@ impl Words {
 
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<Words>>) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH as u16);
     if is_coloured() {
         table.enforce_styling();
     } else {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::compare::JSON_VERSION;
-use crate::report::clean;
+use crate::report::{counted, one_line, some, wrapped};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Event {
@@ -67,7 +67,7 @@ pub(crate) struct SessionAtEnd {
     pub(crate) server: Option<usize>,
     /// How long ago its last answer is.
     pub(crate) silent_seconds: f64,
-    /// Its last answer is of an older server than others', or it has none.
+    /// Its last answer is of an older server than others', or was too long ago, or an error came after it.
     pub(crate) left_behind: bool,
 }
 
@@ -104,7 +104,13 @@ impl Event {
             What::Writes { server, takes_writes } => vec![format!("server {server} {}", writes(*takes_writes))],
             What::Summary { .. } => self.end(),
         };
-        clean(&lines.iter().map(|line| format!("{time}{line}\n")).collect::<String>())
+        let shown = |line: &String| {
+            let text = line.trim_start();
+            let first = format!("{time}{}", " ".repeat(line.len() - text.len()));
+            let others = " ".repeat(first.len() + 2);
+            wrapped(&one_line(text), &first, &others)
+        };
+        lines.iter().map(shown).collect()
     }
 
     fn moves(&self) -> Vec<String> {
@@ -112,12 +118,13 @@ impl Event {
         if *server == 1 {
             return Vec::new();
         }
-        let some = |names: &[String]| crate::report::some(names, 3);
         let mut lines = Vec::new();
-        for (names, what) in [(moved, "types moved"), (collided, "types COLLIDE"), (missing, "types are missing")]
+        for (names, one, several) in
+            [(moved, "moved", "moved"), (collided, "COLLIDES", "COLLIDE"), (missing, "is missing", "are missing")]
         {
+            let what = if names.len() == 1 { one } else { several };
             if !names.is_empty() {
-                lines.push(format!("  {} {what}: {}", names.len(), some(names)));
+                lines.push(format!("  {} {what}: {}", counted(names.len() as u64, "type"), some(names, 3)));
             }
         }
         if lines.is_empty() {
@@ -127,30 +134,48 @@ impl Event {
     }
 
     fn end(&self) -> Vec<String> {
-        let What::Summary { servers, switches, answers, failures, longest_silence_seconds, sessions, .. } =
-            &self.what
+        let What::Summary {
+            servers,
+            switches,
+            answers,
+            failures,
+            longest_silence_seconds,
+            sessions,
+            last_server,
+            takes_writes,
+            clean,
+        } = &self.what
         else {
             return Vec::new();
         };
         let mut lines = vec![
             format!(
-                "end: {answers} answers of {servers} servers, {failures} errors, {switches} sessions switched"
+                "end: {} of {}, {}, {} switched",
+                counted(*answers, "answer"),
+                counted(*servers as u64, "server"),
+                counted(*failures, "error"),
+                counted(*switches as u64, "session")
             ),
             format!("longest time that nobody answered: {longest_silence_seconds:.1} s"),
         ];
-        for session in sessions.iter().filter(|session| session.left_behind) {
-            lines.push(match session.server {
-                Some(server) => format!(
-                    "session {} was LEFT BEHIND at server {server}; its last answer is {:.1} s ago",
-                    session.session, session.silent_seconds
+        lines.extend(sessions.iter().filter(|session| session.left_behind).map(|session| {
+            let SessionAtEnd { session, server, silent_seconds, .. } = session;
+            match server {
+                Some(server) if Some(*server) != *last_server => format!(
+                    "session {session} was LEFT BEHIND at server {server}; its last answer is {silent_seconds:.1} s ago"
                 ),
-                None => format!("session {} never had an answer", session.session),
-            });
-        }
-        if let What::Summary { last_server: Some(server), takes_writes: Some(takes_writes), clean: true, .. } =
-            self.what
-        {
-            lines.push(format!("every session goes to server {server}, which {}", writes(takes_writes)));
+                Some(_) => format!("session {session} has NO ANSWER any more; its last is {silent_seconds:.1} s ago"),
+                None => format!("session {session} never had an answer"),
+            }
+        }));
+        if let (Some(server), Some(takes_writes), true) = (last_server, takes_writes, *clean) {
+            let waiting = sessions.iter().filter(|session| session.server.is_none()).count();
+            let every = if waiting == 0 {
+                "every session goes".to_owned()
+            } else {
+                format!("{} had no answer yet; every other session goes", counted(waiting as u64, "session"))
+            };
+            lines.push(format!("{every} to server {server}, which {}", writes(*takes_writes)));
         }
         lines
     }

@@ -1,6 +1,7 @@
 //! Watching a switch through the pooler.
 
 mod event;
+mod moves;
 mod observer;
 mod session;
 

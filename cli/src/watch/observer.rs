@@ -1,11 +1,13 @@
 //! What follows from the answers. Pure: times come with them.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::catalog::Type;
 use crate::watch::event::{Event, SessionAtEnd, What, rounded};
+use crate::watch::moves::{Oids, by_name, moves};
 use crate::watch::session::{Answer, Told, Who};
+
+/// A session that was due that long ago has no answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Observer {
@@ -27,7 +29,7 @@ struct Seen {
     who: Who,
     first: Duration,
     takes_writes: bool,
-    types: HashMap<String, (u32, u32)>,
+    types: Oids,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -158,19 +160,24 @@ impl Observer {
         self.servers.len()
     }
 
-    /// And is all well: does every session go to the latest server that answered?
+    /// And is all well: does every session go to the latest server that answered, and still have answers?
+    ///
+    /// At the beginning, nothing is expected of a session that has not had the time to answer.
     pub(crate) fn summary(&self, now: Duration) -> (Event, bool) {
+        let is_overdue =
+            |asked: &Asked| now.saturating_sub(asked.last.unwrap_or_default()) > 2 * self.interval + PATIENCE;
         // If the switch was undone, the server that answered last is not the newest one.
-        let answered = self.sessions.iter().filter_map(|asked| Some((asked.last?, asked.server?)));
-        let went_back =
-            self.sessions.iter().all(|asked| asked.server.is_some() && asked.server == self.sessions[0].server);
-        let latest = if went_back { self.sessions[0].server } else { answered.map(|(_, server)| server).max() };
+        let mut servers = self.sessions.iter().filter_map(|asked| asked.server);
+        let latest = match servers.clone().next() {
+            Some(one) if servers.all(|server| server == one) => Some(one),
+            _ => self.sessions.iter().filter_map(|asked| asked.server).max(),
+        };
         let sessions: Vec<_> = (1..)
             .zip(&self.sessions)
             .map(|(session, asked)| {
                 let silent = now.saturating_sub(asked.last.unwrap_or_default());
-                let left_behind =
-                    asked.server.is_none() || asked.server != latest || asked.failing_since.is_some();
+                let is_elsewhere = asked.server.is_some() && asked.server != latest;
+                let left_behind = is_elsewhere || asked.failing_since.is_some() || is_overdue(asked);
                 SessionAtEnd { session, server: asked.server, silent_seconds: rounded(silent), left_behind }
             })
             .collect();
@@ -191,33 +198,10 @@ impl Observer {
     }
 }
 
-fn by_name(types: &[Type]) -> HashMap<String, (u32, u32)> {
-    types.iter().filter(|ty| ty.watched).map(|ty| (ty.qualified(), (ty.oid, ty.array))).collect()
-}
-
-/// Names of types that moved, of those whose OID is another type's now, and of those that are missing.
-fn moves(before: &HashMap<String, (u32, u32)>, types: &[Type]) -> [Vec<String>; 3] {
-    let after = by_name(types);
-    let names: HashMap<u32, String> = types.iter().map(|ty| (ty.oid, ty.qualified())).collect();
-    let [mut moved, mut collided, mut missing] = [const { Vec::new() }; 3];
-    for (name, old) in before {
-        match after.get(name) {
-            None => missing.push(name.clone()),
-            Some(new) if new != old => moved.push(name.clone()),
-            Some(_) => {}
-        }
-        if names.get(&old.0).is_some_and(|other| other != name) {
-            collided.push(name.clone());
-        }
-    }
-    [&mut moved, &mut collided, &mut missing].into_iter().for_each(|names| names.sort());
-    [moved, collided, missing]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Identity, Server};
+    use crate::catalog::{Identity, Server, Type};
 
     fn told(session: u16, at: u64, server: &str) -> Told {
         let oid = if server == "old" { 20000 } else { 20001 };
@@ -271,5 +255,26 @@ mod tests {
         let lost = Told { session: 1, at: Duration::from_secs(7), found: Err("lost".into()) };
         assert_eq!(say(&mut observer, lost), [What::Failed { session: 1, error: "lost".into() }]);
         assert_eq!(say(&mut observer, told(1, 8, "old")), [What::Recovered { session: 1, after_seconds: 1.0 }]);
+    }
+
+    #[test]
+    fn a_session_without_an_answer_counts_once_it_has_had_the_time() {
+        let mut observer = Observer::new(2, Duration::from_secs(60));
+        say(&mut observer, told(1, 0, "old"));
+        let text = |observer: &Observer, at| {
+            let (event, is_clean) = observer.summary(Duration::from_secs(at));
+            (event.text(), is_clean)
+        };
+        let (early, is_clean) = text(&observer, 1);
+        assert!(is_clean, "it was not asked yet");
+        assert!(early.contains("end: 1 answer of 1 server, 0 errors, 0 sessions switched"), "{early}");
+        assert!(early.contains("1 session had no answer yet; every other session goes to server 1"), "{early}");
+        let (late, is_clean) = text(&observer, 126);
+        assert!(!is_clean);
+        assert!(late.contains("session 1 has NO ANSWER any more"), "{late}");
+        assert!(late.contains("session 2 never had an answer"), "{late}");
+        let error = Told { session: 2, at: Duration::from_secs(1), found: Err("refused".into()) };
+        say(&mut observer, error);
+        assert!(!text(&observer, 1).1, "an error is an answer too");
     }
 }

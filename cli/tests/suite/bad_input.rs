@@ -172,6 +172,23 @@ fn arguments_that_make_no_sense_are_refused() {
         let ran = run(wrong);
         assert_eq!((ran.code, ran.out.as_str()), (Some(64), ""), "{wrong:?}: {}", ran.err);
     }
+    let url = format!("postgres://app:{ENCODED_PASSWORD}@host/db");
+    let (words, option) = (format!("host=h password='{PASSWORD}'"), format!("--json={url}"));
+    for wrong in [
+        &[url.as_str()][..],
+        &[&words],
+        &["compare", &url, &url, &url],
+        &["compare", &url, &url, &words],
+        &["compare", &option, &url],
+        &["watch", "--interval", &url],
+        &["types", &format!("--{url}")],
+        &["man", &url],
+        &["completions", &words],
+    ] {
+        let ran = run(wrong);
+        assert_error(&ran, 64);
+        assert!(ran.err.starts_with("error: ") && ran.err.contains("--help"), "{}", ran.err);
+    }
     let (old, new) = (Cluster::shared(17).url("postgres"), Cluster::shared(18).url("postgres"));
     let ran = run(&["compare", "--schema", "no_such_schema", &old, &new]);
     assert_error(&ran, 64);
@@ -185,6 +202,13 @@ fn help_completions_and_the_manual_page_are_printed() {
         let shown =
             shown.and(predicate::function(|text: &str| text.lines().all(|line| line.chars().count() <= 80)));
         command().args(arguments).assert().success().stdout(shown);
+    }
+    for command_without_url in ["completions", "man"] {
+        command()
+            .args([command_without_url, "--help"])
+            .assert()
+            .success()
+            .stdout(predicate::str::contains("Examples:"));
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         command().args(["completions", shell]).assert().success().stdout(predicate::str::contains("compare"));

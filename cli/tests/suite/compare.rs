@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use postgres::types::{Kind, Type};
 use testbed::Cluster;
 
-use crate::support::{Database, Pair, stable, started};
+use crate::support::{Database, Pair, handmade, stable, started};
 
 /// OIDs come from a counter that a server's databases share: so the tests here use their databases in turn.
 static SERVERS: OnceLock<[&'static Cluster; 2]> = OnceLock::new();
@@ -80,18 +80,8 @@ fn create_broken(pair: &Pair) {
          CREATE TYPE spelled AS RANGE (subtype = text, collation = \"POSIX\");
          CREATE DOMAIN became AS text",
     );
-    let base = |send: &str| {
-        format!(
-            "CREATE TYPE handmade;
-             CREATE FUNCTION handmade_in(cstring) RETURNS handmade LANGUAGE internal STRICT IMMUTABLE AS 'textin';
-             CREATE FUNCTION handmade_out(handmade) RETURNS cstring LANGUAGE internal STRICT IMMUTABLE AS 'textout';
-             CREATE FUNCTION handmade_recv(internal) RETURNS handmade LANGUAGE internal STRICT STABLE AS 'textrecv';
-             CREATE FUNCTION handmade_send(handmade) RETURNS bytea LANGUAGE internal STRICT STABLE AS 'textsend';
-             CREATE TYPE handmade (INPUT = handmade_in, OUTPUT = handmade_out {send})"
-        )
-    };
-    pair.old.execute(&base(", RECEIVE = handmade_recv, SEND = handmade_send"));
-    pair.new.execute(&base(""));
+    pair.old.execute(&handmade(", RECEIVE = handmade_recv, SEND = handmade_send", "text"));
+    pair.new.execute(&handmade("", "text"));
     pair.old.execute("CREATE TABLE used_by_one (id int4 PRIMARY KEY, gone gone)");
     let columns = "fewer fewer, reordered reordered, more more, narrower narrower, positive positive,
         required required, point3 point3, span span, spelled spelled, became became, handmade handmade, hstore hstore";

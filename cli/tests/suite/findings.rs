@@ -1,8 +1,9 @@
 //! What else applications trip over, each made to happen.
 
 use insta::assert_snapshot;
+use testbed::Cluster;
 
-use crate::support::{Database, Pair, stable, started};
+use crate::support::{Database, Pair, handmade, stable, started};
 
 const OLD: &str = "
     CREATE ROLE cli_missing LOGIN;
@@ -107,4 +108,99 @@ fn a_schema_in_which_not_everybody_may_create_any_more() {
     let ran = Pair::shared(14, 17, "cli_from_14").compare(&[]);
     stable(&ran.out, |text| assert_snapshot!("compare_from_14", text));
     assert_eq!(ran.code, Some(0));
+}
+
+const EARLIER: &str = "
+    CREATE ROLE cli_admin LOGIN SUPERUSER;
+    CREATE ROLE cli_user LOGIN;
+    ALTER ROLE cli_admin SET work_mem TO '8MB';
+    ALTER DATABASE cli_older SET DateStyle TO 'ISO, DMY';
+    CREATE EXTENSION adminpack;
+    CREATE EXTENSION pg_trgm;
+    CREATE SCHEMA app;
+    CREATE DOMAIN app.required AS text NOT NULL;
+    CREATE TABLE app.\"dotted.name\" (id int4 PRIMARY KEY, required app.required, handmade handmade, \"a.b\" int4);
+    CREATE TABLE app.doubled AS SELECT 1 AS a FROM generate_series(1, 2);
+    GRANT USAGE ON SCHEMA app TO cli_user;
+    GRANT UPDATE (\"a.b\") ON app.\"dotted.name\" TO cli_user;
+    CREATE FUNCTION app.open() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION app.closed() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION app.\"Sent\"(a app.required) RETURNS int4 LANGUAGE sql AS 'SELECT 1';
+    CREATE COLLATION app.german (provider = icu, locale = 'de');
+    CREATE COLLATION app.french (provider = icu, locale = 'fr');
+    UPDATE pg_catalog.pg_collation SET collversion = '1.0' WHERE collname = 'french';
+";
+
+const LATER: &str = "
+    CREATE ROLE cli_admin LOGIN;
+    CREATE ROLE cli_user LOGIN;
+    ALTER ROLE cli_admin SET work_mem TO '8MB';
+    ALTER DATABASE cli_older SET DateStyle TO 'SQL, MDY';
+    ALTER DATABASE cli_older SET default_transaction_read_only TO on;
+    CREATE EXTENSION pg_trgm VERSION '1.5';
+    CREATE SCHEMA app;
+    CREATE DOMAIN app.required AS text;
+    CREATE TABLE app.\"dotted.name\" (id int4 PRIMARY KEY, required app.required, handmade handmade, \"a.b\" int4);
+    CREATE TABLE app.doubled (a int4);
+    CREATE FUNCTION app.open() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION app.closed() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION app.\"Sent\"(a app.required) RETURNS int4 LANGUAGE sql AS 'SELECT 1';
+    REVOKE CONNECT ON DATABASE cli_older FROM PUBLIC;
+    REVOKE EXECUTE ON FUNCTION app.open, app.\"Sent\" FROM PUBLIC;
+    REVOKE EXECUTE ON FUNCTION app.closed FROM PUBLIC, postgres;
+    REVOKE USAGE ON TYPE app.required FROM PUBLIC;
+    REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC;
+    CREATE COLLATION app.german (provider = icu, locale = 'de');
+    CREATE COLLATION app.french (provider = icu, locale = 'fr');
+    UPDATE pg_catalog.pg_collation SET collversion = '1.0' WHERE collname = 'german';
+";
+
+#[test]
+fn what_is_older_another_default_or_taken_from_everybody() {
+    let (old, new) = (started(16), started(17));
+    let old = Database::create(old, "cli_older");
+    let creation = "CREATE DATABASE cli_older TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'
+        LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'";
+    new.client("postgres").expect("a connection").batch_execute(creation).expect("a database");
+    let pair = Pair { old, new: Database { cluster: new, name: "cli_older".to_owned() } };
+    pair.new.continue_at(30_000);
+    pair.old.execute(&handmade(", RECEIVE = handmade_recv, SEND = handmade_send", "text"));
+    pair.new.execute(&handmade(", RECEIVE = handmade_recv, SEND = handmade_send", "bytea"));
+    pair.old.execute(EARLIER);
+    pair.new.execute(LATER);
+    let mut client = pair.old.cluster.client("cli_older").expect("a connection");
+    let index = client.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY doubled_a ON app.doubled (a)");
+    index.expect_err("what leaves an index invalid");
+    for (name, value) in
+        [("TimeZone", "'Asia/Tokyo'"), ("IntervalStyle", "'iso_8601'"), ("search_path", "'app', 'public'")]
+    {
+        pair.new.set_for_all(name, value);
+    }
+
+    let ran = pair.compare(&[]);
+    stable(&ran.out, |text| assert_snapshot!("compare_what_is_older", text));
+    assert_eq!(ran.code, Some(2));
+}
+
+/// Two builds of one major, each with the ICU of its own packages.
+#[test]
+fn a_collation_of_another_version_is_a_remark() {
+    let other = Cluster::start_with_postgis_and_pgvector().expect("a server");
+    let pair = Pair::on(Cluster::shared(17), Box::leak(Box::new(other)), "cli_collation");
+    pair.execute(
+        "CREATE COLLATION german (provider = icu, locale = 'de');
+         CREATE TABLE words (word text COLLATE german PRIMARY KEY)",
+    );
+    let versions = [&pair.old, &pair.new].map(|database| -> String {
+        let mut client = database.cluster.client(&database.name).expect("a connection");
+        let question = "SELECT collversion FROM pg_collation WHERE collname = 'german'";
+        client.query_one(question, &[]).expect("a collation").get(0)
+    });
+    assert_ne!(versions[0], versions[1], "both servers have one ICU");
+    let ran = pair.compare(&["--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let text = format!("public.german: version {} → {}: text may be sorted otherwise", versions[0], versions[1]);
+    let mut findings = json["findings"].as_array().expect("findings").iter();
+    assert!(findings.any(|found| found["severity"] == "remark" && found["text"] == text.as_str()), "{}", ran.out);
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod compare;
 mod findings;
 mod majors;
+mod output;
 mod permissions;
 mod size;
 mod support;

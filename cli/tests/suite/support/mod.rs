@@ -75,6 +75,24 @@ impl Database {
         self.cluster.client(&self.name).expect("a connection").batch_execute(sql).expect(sql);
     }
 
+    /// For new sessions of all databases. Returns once they have it.
+    pub(crate) fn set_for_all(&self, name: &str, value: &str) {
+        let mut client = self.cluster.client("postgres").expect("a connection");
+        let set = format!("ALTER SYSTEM SET {name} TO {value}");
+        client.batch_execute(&set).and_then(|()| client.batch_execute("SELECT pg_reload_conf()")).expect(&set);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // The server reads its files when it comes to it.
+        let has_it = "SELECT setting = reset_val AND pending_restart IS FALSE AND sourcefile LIKE '%auto.conf'
+            FROM pg_settings WHERE name = $1";
+        let is_set = || -> bool {
+            let mut client = self.cluster.client("postgres").expect("a connection");
+            client.query_one(has_it, &[&name]).expect("a setting").get::<_, Option<bool>>(0).unwrap_or(false)
+        };
+        while !is_set() {
+            assert!(Instant::now() < deadline, "{name} is not set");
+        }
+    }
+
     pub(crate) fn oid_of_type(&self, name: &str) -> u32 {
         let mut client = self.cluster.client(&self.name).expect("a connection");
         client.query_one("SELECT $1::text::regtype::oid", &[&name]).expect("a type").get(0)
@@ -121,6 +139,22 @@ impl Pair {
         self.old.execute(sql);
         self.new.execute(sql);
     }
+}
+
+/// A base type made by hand, and what it is sent and received as.
+pub(crate) fn handmade(binary: &str, format: &str) -> String {
+    let function = |name: &str, signature: &str, volatility: &str, body: &str| {
+        format!("CREATE FUNCTION handmade_{name}({signature} LANGUAGE internal STRICT {volatility} AS '{body}';")
+    };
+    [
+        "CREATE TYPE handmade;".to_owned(),
+        function("in", "cstring) RETURNS handmade", "IMMUTABLE", "textin"),
+        function("out", "handmade) RETURNS cstring", "IMMUTABLE", "textout"),
+        function("recv", "internal) RETURNS handmade", "STABLE", &format!("{format}recv")),
+        function("send", "handmade) RETURNS bytea", "STABLE", &format!("{format}send")),
+        format!("CREATE TYPE handmade (INPUT = handmade_in, OUTPUT = handmade_out {binary})"),
+    ]
+    .concat()
 }
 
 /// Started for one test: OIDs come from a counter that a server's databases share.
