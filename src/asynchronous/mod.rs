@@ -46,6 +46,7 @@
 //!
 //! A Tokio runtime is needed, as for diesel-async; its timer is not.
 
+mod attempt;
 mod begin;
 mod builder;
 mod catalog_wait;
@@ -57,17 +58,26 @@ mod guard;
 mod heal;
 mod markers;
 mod memory;
+mod nested;
 mod new_connection;
 mod pool;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+mod pool_transaction;
 mod query;
 mod resolve;
 mod run;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+mod source;
 mod statements;
 mod synchronize;
 mod transaction_text;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+mod tries;
 mod update;
 
 pub use builder::HotAsyncTransactionBuilder;
 pub use connection::HotUpgradeAsyncPgConnection;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+pub use pool_transaction::HotUpgradeAsyncPool;
 pub use query::HotAsyncQuery;
 pub use run::AsyncFunc;

@@ -34,6 +34,20 @@ impl Drop for Manager {
     }
 }
 
+/// The same for an address, of which a hash is known: connections that no manager of this crate opened. Of more addresses
+/// than these, each connection is asked.
+#[cfg(feature = "diesel-async")]
+pub(crate) fn address(hash: u64) -> u64 {
+    const OF_ADDRESS: u64 = 1 << 63;
+    const MOST: usize = 1024;
+    let number = hash | OF_ADDRESS;
+    let mut managers = managers();
+    if managers.len() < MOST {
+        managers.entry(number).or_insert(false);
+    }
+    number
+}
+
 /// Did the server take writes when this connection, or another one of the same manager, was asked? `None` if it was not
 /// asked.
 pub(crate) fn was_writable(conn: &mut impl GetPgMetadataCache) -> Option<bool> {
