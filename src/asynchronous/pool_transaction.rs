@@ -14,7 +14,7 @@ use crate::pool::transaction::error::HotTransactionError;
 ///
 /// All methods do what stock diesel-async does (`pool.get()`, then `conn.transaction`) if
 /// `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
-pub trait HotUpgradeAsyncPool: Source + Sized {
+pub trait HotUpgradeAsyncPool {
     /// A [verified transaction](HotUpgradeAsyncPgConnection::hot_transaction) on a connection of the pool. If the
     /// connection is lost, it runs again on another one.
     ///
@@ -142,14 +142,26 @@ pub trait HotUpgradeAsyncPool: Source + Sized {
             + 'a,
         E: From<Error> + Send + 'a,
         T: Send + 'a,
+        'a: 'pool;
+}
+
+impl<P: Source> HotUpgradeAsyncPool for P {
+    fn hot_transaction_with<'a, 'pool, T, E, B, F>(
+        &'pool self,
+        options: B,
+        closure: F,
+    ) -> impl Future<Output = Result<T, HotTransactionError<E>>> + Send + 'pool
+    where
+        B: FnOnce(HotPoolTransactionBuilder) -> HotPoolTransactionBuilder,
+        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
+            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
+            + Clone
+            + Send
+            + 'a,
+        E: From<Error> + Send + 'a,
+        T: Send + 'a,
         'a: 'pool,
     {
         Tries::new(self, options(HotPoolTransactionBuilder::default())).run(closure)
     }
 }
-
-#[cfg(feature = "bb8")]
-impl HotUpgradeAsyncPool for diesel_async::pooled_connection::bb8::Pool<HotUpgradeAsyncPgConnection> {}
-
-#[cfg(feature = "deadpool")]
-impl HotUpgradeAsyncPool for diesel_async::pooled_connection::deadpool::Pool<HotUpgradeAsyncPgConnection> {}

@@ -5,6 +5,7 @@
 //! `CUTS_LONG=1 cargo test --test cuts ledger -- --nocapture --test-threads 1` keeps the ledgers with 16 writers and 20
 //! switches each, in place of 4 and 4.
 
+mod asynchronous;
 mod boundaries;
 mod ledger;
 mod locks;
