@@ -20,7 +20,7 @@ pub(super) enum NotCommitted {
     Aborted(Error),
     /// A statement had failed, and `COMMIT` was not sent. The transaction is still open, unless the connection was lost.
     StillOpen(Error),
-    /// The connection was lost before `COMMIT` was sent, or the server did not get to it.
+    /// The connection was lost before `COMMIT` was sent.
     Lost(Error),
     /// The connection was lost while `COMMIT` was under way.
     Unknown(Error),
@@ -118,15 +118,9 @@ impl HotUpgradeAsyncPgConnection {
             (_, Err(error)) | (Err(error), Ok(())) if others == Others::None => {
                 Err(NotCommitted::Otherwise(error))
             }
-            // The server refused the savepoint, or ended the session there.
-            (Err(refused), Err(error)) if !is_loss(&refused) && (is_loss(&error) || !self.answers().await) => {
-                self.status().set_in_error();
-                Err(NotCommitted::Lost(error))
-            }
-            // An error with which the server ends the session looks like any other.
-            (Ok(()), Err(error)) if !is_loss(&error) && self.answers().await => {
-                Err(NotCommitted::Otherwise(error))
-            }
+            // An error with which the session ends looks like any other. A pooler's comes in the place of the server's
+            // answers, whatever these were.
+            (_, Err(error)) if !is_loss(&error) && self.answers().await => Err(NotCommitted::Otherwise(error)),
             (_, Err(error)) | (Err(error), Ok(())) => {
                 self.status().set_in_error();
                 Err(NotCommitted::Unknown(error))

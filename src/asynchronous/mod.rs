@@ -69,6 +69,7 @@ mod run;
 #[cfg(any(feature = "bb8", feature = "deadpool"))]
 mod source;
 mod statements;
+mod stock_builder;
 mod synchronize;
 mod transaction_text;
 #[cfg(any(feature = "bb8", feature = "deadpool"))]
@@ -81,3 +82,4 @@ pub use connection::HotUpgradeAsyncPgConnection;
 pub use pool_transaction::HotUpgradeAsyncPool;
 pub use query::HotAsyncQuery;
 pub use run::AsyncFunc;
+pub use stock_builder::AsyncTransactionBuilder;
