@@ -25,6 +25,7 @@ use asynchronous::tools;
 mod support {
     pub(crate) mod diverging;
     pub(crate) mod meaning;
+    pub(crate) mod own_process;
     pub(crate) mod pools;
     pub(crate) mod server;
 }

@@ -8,6 +8,7 @@ use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
 use diesel_postgres_hot_upgrade::{CutCause, HotTransactionError, TargetSessionAttrs, stats};
 
 use crate::attrs::servers::{ALL, Address, KINDS, Kind};
+use crate::support::own_process::in_a_process_of_its_own;
 use crate::tools::{Bb8, Deadpool, Hot, blocking, connect, run};
 
 /// A refusal says what was asked for and what the server is; if the server fits, there must be none.
@@ -153,6 +154,11 @@ fn deadpool_hands_out_no_connection_to_a_server_that_does_not_fit() {
 
 #[test]
 fn it_costs_one_round_trip_for_a_new_connection_and_none_later() {
+    // In the other tests, servers take turns, which costs more for a while.
+    in_a_process_of_its_own(module_path!(), "it_costs_one_round_trip_for_a_new_connection_and_none_later", count);
+}
+
+fn count() {
     run(async {
         let address = blocking(|| Address::of(Kind::Primary));
         let forwarder = testbed::Forwarder::start(address.pgbouncer.address()).expect("a forwarder");

@@ -1,0 +1,112 @@
+//! A connection of an async pool is cut at every boundary between two messages of a transaction, in both directions.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use diesel_async::pooled_connection::deadpool;
+use diesel_postgres_hot_upgrade::HotTransactionError;
+use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
+use testbed::{Cluster, Cutter, Place, Side, Way};
+
+use super::pools::AsyncPool;
+use super::setting::{Conn, Runs, blocking, run};
+use crate::support::server::wait_until;
+
+struct Setting {
+    server: &'static Cluster,
+    database: String,
+    cutter: Cutter,
+    pool: deadpool::Pool<Conn>,
+}
+
+impl Setting {
+    async fn start() -> Self {
+        let server = Cluster::shared(12);
+        let database = format!("async_boundaries_{}", std::process::id());
+        blocking(|| {
+            server.create_database(&database).expect("a database");
+            let mut client = server.client(&database).expect("a server");
+            client.batch_execute("CREATE TABLE numbers (n int8 NOT NULL)").expect("a table");
+        });
+        let cutter = Cutter::start(server.address()).expect("a cutter");
+        let pool = deadpool::Pool::start(&server.url_at(cutter.address(), &database), 1).await;
+        Setting { server, database, cutter, pool }
+    }
+
+    fn written(&self, number: u64) -> i64 {
+        blocking(|| {
+            let mut client = self.server.client(&self.database).expect("a server");
+            let sql = format!("SELECT count(*) FROM numbers WHERE n = {number}");
+            client.query_one(&sql, &[]).expect("a count").get(0)
+        })
+    }
+
+    /// Prepares every statement, and returns how many messages a transaction takes, each way.
+    async fn messages(&self) -> [usize; 2] {
+        static NUMBER: AtomicU64 = AtomicU64::new(1_000_000);
+        for _ in 0..2 {
+            self.cutter.reset();
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let result: Result<(), HotTransactionError> =
+                self.pool.hot_transaction(async |conn| write(conn, number).await).await;
+            result.expect("nothing is cut");
+        }
+        [Way::ToServer, Way::ToClient].map(|way| self.cutter.messages(way))
+    }
+}
+
+async fn write(conn: &mut Conn, number: u64) -> QueryResult<()> {
+    RunQueryDsl::execute(diesel::sql_query(format!("INSERT INTO numbers VALUES ({number})")), conn).await?;
+    let count = diesel::dsl::sql::<diesel::sql_types::BigInt>("(SELECT count(*) FROM numbers)");
+    // `get_result` would not wait for what comes after the row.
+    RunQueryDsl::load::<i64>(diesel::select(count), conn).await.map(drop)
+}
+
+#[test]
+fn wherever_a_connection_is_cut_nothing_is_lost_or_there_twice() {
+    run(async {
+        let setting = Setting::start().await;
+        let [to_server, to_client] = setting.messages().await;
+        let mut places = Vec::new();
+        for message in 0..to_server {
+            places.push((Way::ToServer, Place::BeforeMessage(message)));
+        }
+        for message in 0..to_client {
+            places.push((Way::ToClient, Place::BeforeMessage(message)));
+        }
+        // What is sent at once at the end, and answered: the last statement is closed (2 messages, 2 answers), the
+        // savepoint (1 and 2), and `COMMIT` (1 and 2).
+        let (first_of_last, first_answer) = (to_server - 4, to_client - 6);
+        let mut unknown = 0;
+        for (number, (way, place)) in (1..).zip(places.iter().copied()) {
+            setting.messages().await;
+            setting.cutter.order(way, place, Side::Both);
+            let runs = Runs::default();
+            let result: Result<(), HotTransactionError> = setting
+                .pool
+                .hot_transaction(async |conn| {
+                    runs.next();
+                    write(conn, number).await
+                })
+                .await;
+            blocking(|| wait_until("the cut", || setting.cutter.has_cut()));
+            let context = format!("{way:?} {place:?} of {to_server} and {to_client}: {result:?}");
+            let Place::BeforeMessage(message) = place else { unreachable!("these places are of one kind") };
+            match &result {
+                Ok(()) => assert_eq!(setting.written(number), 1, "{context}"),
+                Err(HotTransactionError::OutcomeUnknown { .. }) => {
+                    let may_be_unknown = match way {
+                        Way::ToServer => message >= first_of_last,
+                        Way::ToClient => message >= first_answer,
+                    };
+                    assert!(may_be_unknown && runs.count() == 1, "{context}");
+                    assert!(setting.written(number) <= 1, "{context}");
+                    unknown += 1;
+                }
+                Err(_) => panic!("{context}"),
+            }
+        }
+        assert!(unknown > 0 && unknown <= 10, "{unknown} of {} are unknown", places.len());
+    });
+}
