@@ -1,6 +1,7 @@
 //! What the connection for diesel-async has besides verified transactions, and what pools make of it, on real servers.
 
 mod mobc_validate;
+mod round_trips;
 mod session_attrs;
 mod stock_transactions;
 

@@ -22,11 +22,11 @@ where
 {
     async fn start(url: &str, size: u32) -> Self {
         let pool = Self::builder().max_size(size).build(AsyncDieselConnectionManager::new(url)).await;
-        pool.ok().expect("a pool")
+        pool.unwrap_or_else(|_| panic!("a pool"))
     }
 
     async fn check_out(&self) -> impl DerefMut<Target = C> + Send {
-        self.get().await.ok().expect("a connection within bb8's 30 s")
+        self.get().await.unwrap_or_else(|_| panic!("a connection within bb8's 30 s"))
     }
 }
 
