@@ -3,11 +3,14 @@
 
 #[path = "cuts/asynchronous"]
 mod asynchronous {
+    mod both;
+    mod errors;
     mod lost;
     // Other programs use the rest.
     #[allow(dead_code)]
     pub(crate) mod pools;
     pub(crate) mod setting;
+    mod waiting;
 }
 #[path = "cuts/errors.rs"]
 mod errors;

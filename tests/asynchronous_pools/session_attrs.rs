@@ -159,10 +159,12 @@ fn it_costs_one_round_trip_for_a_new_connection_and_none_later() {
 }
 
 fn count() {
-    run(async {
-        let address = blocking(|| Address::of(Kind::Primary));
-        let forwarder = testbed::Forwarder::start(address.pgbouncer.address()).expect("a forwarder");
-        let url = address.pgbouncer.url_at(forwarder.address(), "app");
+    let address = Address::of(Kind::Primary);
+    let forwarder = testbed::Forwarder::start(address.pgbouncer.address()).expect("a forwarder");
+    let url = address.pgbouncer.url_at(forwarder.address(), "app");
+    // On one thread: messages that are pipelined leave together.
+    let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    one_thread.block_on(async {
         drop(connect::<Hot>(&url).await);
         let mut measured = Vec::new();
         for attrs in [TargetSessionAttrs::Any, TargetSessionAttrs::ReadWrite] {

@@ -1,70 +1,18 @@
-//! Connections of bb8 and deadpool that are lost: what runs again, what is reported and counted. As `lost.rs`,
-//! `errors.rs` and `read_only.rs` have it for the blocking pool.
-
-use std::time::Duration;
+//! Connections of bb8 and deadpool that are lost: what runs again, what is reported, counted and logged.
 
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error};
-use diesel_async::pooled_connection::{bb8, deadpool};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
-use diesel_postgres_hot_upgrade::{CutCause, HotPoolTransactionBuilder, HotTransactionError, stats};
+use diesel_postgres_hot_upgrade::{HotTransactionError, stats};
 use log::Level;
-use testbed::{Cluster, Place, Side, Way};
+use testbed::{Place, Side, Way};
 
+use super::both::{add, runs_of, start_bb8, start_deadpool, with_both};
 use super::pools::AsyncPool;
 use super::setting::{Conn, Runs, blocking, run};
 use crate::setting::{Refused, Setting, alone};
 use crate::support::events::logged;
 use crate::support::own_process::in_a_process_of_its_own;
-
-async fn add(conn: &mut Conn, id: i32) -> QueryResult<usize> {
-    RunQueryDsl::execute(diesel::sql_query(format!("INSERT INTO items VALUES ({id})")), conn).await
-}
-
-/// Runs a test with both pools.
-macro_rules! with_both {
-    ($name:ident, $database:literal, $test:expr) => {
-        mod $name {
-            use super::*;
-
-            #[test]
-            fn bb8() {
-                let _alone = alone();
-                run($test(Setting::start(concat!($database, "_bb8")), super::start_bb8));
-            }
-
-            #[test]
-            fn deadpool() {
-                let _alone = alone();
-                run($test(Setting::start(concat!($database, "_deadpool")), super::start_deadpool));
-            }
-        }
-    };
-}
-
-async fn start_bb8(url: String, size: u32) -> bb8::Pool<Conn> {
-    bb8::Pool::start(&url, size).await
-}
-
-async fn start_deadpool(url: String, size: u32) -> deadpool::Pool<Conn> {
-    deadpool::Pool::start(&url, size).await
-}
-
-/// A transaction whose closure is told how often it has run.
-macro_rules! runs_of {
-    ($pool:expr, $closure:expr) => {{
-        let runs = Runs::default();
-        let counted = runs.clone();
-        let result = $pool
-            .hot_transaction(async |conn| {
-                let run = counted.next();
-                $closure(conn, run).await
-            })
-            .await;
-        (result, runs.count())
-    }};
-}
 
 async fn what_runs_again<P>(setting: Setting, start: impl AsyncFn(String, u32) -> P)
 where
@@ -151,148 +99,6 @@ where
     assert_eq!(after.reruns_after_cuts(), before.reruns_after_cuts());
 }
 with_both!(an_unknown_outcome_is_reported_and_counted_and_not_run_again, "async_unknown", unknown_outcome);
-
-async fn applications_errors<P>(setting: Setting, start: impl AsyncFn(String, u32) -> P)
-where
-    P: HotUpgradeAsyncPool + AsyncPool<Conn>,
-{
-    let pool = start(setting.url(), 2).await;
-    let before = stats();
-    let (result, runs) = runs_of!(pool, async |conn: &mut Conn, _| {
-        add(conn, 1).await.map_err(|_| Refused::ByDatabase)?;
-        Err::<(), _>(Refused::ByRule)
-    });
-    assert!(matches!(result, Err(HotTransactionError::Application(Refused::ByRule))), "{result:?}");
-    assert_eq!(runs, 1);
-    // A deferred constraint, at COMMIT.
-    let (result, runs) = runs_of!(pool, async |conn: &mut Conn, _| {
-        add(conn, 1).await?;
-        add(conn, 1).await
-    });
-    let is_violation = matches!(
-        result,
-        Err(HotTransactionError::Application(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)))
-    );
-    assert!(is_violation && runs == 1, "{result:?} after {runs} runs");
-    let options = |builder: HotPoolTransactionBuilder| builder.before_probe("SELECT nowhere");
-    let result: Result<(), HotTransactionError> = pool.hot_transaction_with(options, async |_| Ok(())).await;
-    assert!(matches!(result, Err(HotTransactionError::Application(_))), "{result:?}");
-    // It has decided to fail, and nothing is sent on the dead connection.
-    let (result, runs) = runs_of!(pool, async |conn: &mut Conn, _| {
-        add(conn, 1).await.map_err(|_| Refused::ByDatabase)?;
-        setting.cutter.cut(Side::Both);
-        Err::<(), _>(Refused::ByRule)
-    });
-    assert!(matches!(result, Err(HotTransactionError::Application(Refused::ByRule))), "{result:?}");
-    assert_eq!((runs, blocking(|| setting.count())), (1, 0));
-    assert_eq!(stats().reruns_after_cuts(), before.reruns_after_cuts());
-    // A COMMIT of its own is seen: what came before it would be there twice.
-    let (result, runs) = runs_of!(pool, async |conn: &mut Conn, _| {
-        add(conn, 2).await?;
-        conn.batch_execute("COMMIT").await?;
-        setting.cutter.cut(Side::Both);
-        add(conn, 3).await
-    });
-    assert!(matches!(result, Err(HotTransactionError::Application(_))) && runs == 1, "{result:?}");
-    assert_eq!(blocking(|| setting.count()), 1);
-}
-with_both!(an_error_of_the_application_is_not_run_again, "async_application", applications_errors);
-
-async fn read_only<P>(setting: Setting, start: impl AsyncFn(String, u32) -> P)
-where
-    P: HotUpgradeAsyncPool + AsyncPool<Conn>,
-{
-    let pool = start(setting.url(), 2).await;
-    let (result, _) = runs_of!(pool, async |conn: &mut Conn, _| add(conn, 1).await);
-    assert!(result.is_ok(), "{result:?}");
-    let set = |value: &str| {
-        let sql = format!("ALTER DATABASE {} SET default_transaction_read_only = {value}", setting.database);
-        blocking(|| setting.administer(&sql));
-        // Only new sessions have it.
-        setting.cutter.cut(Side::Both);
-    };
-    set("on");
-    let within = |builder: HotPoolTransactionBuilder| builder.within(Duration::from_secs(1));
-    let result: Result<usize, HotTransactionError> =
-        pool.hot_transaction_with(within, async |conn| add(conn, 2).await).await;
-    let is_read_only =
-        matches!(result, Err(HotTransactionError::NotCommitted { cause: CutCause::ReadOnly(_), tries: 2.., .. }));
-    assert!(is_read_only, "{result:?}");
-    let result: Result<usize, HotTransactionError> =
-        pool.hot_transaction_with(|builder| builder.read_only(), async |conn| add(conn, 3).await).await;
-    assert!(matches!(result, Err(HotTransactionError::Application(_))), "{result:?}");
-    // It takes writes again while one waits.
-    let runs = Runs::default();
-    let counted = runs.clone();
-    let transaction = pool.hot_transaction(async |conn| {
-        counted.next();
-        add(conn, 4).await
-    });
-    let back = async {
-        while runs.count() < 2 {
-            tokio::task::yield_now().await;
-        }
-        blocking(|| {
-            let mut client = setting.server.client("postgres").expect("a server");
-            let sql = format!("ALTER DATABASE {} RESET default_transaction_read_only", setting.database);
-            client.batch_execute(&sql).expect("a setting");
-        });
-    };
-    let (result, ()): (Result<usize, HotTransactionError>, ()) =
-        futures_util::future::join(transaction, back).await;
-    assert!(result.is_ok(), "{result:?}");
-    assert_eq!(blocking(|| setting.count()), 2);
-}
-with_both!(a_server_that_takes_no_writes_any_more_is_left, "async_read_only", read_only);
-
-async fn exhausted<P>(setting: Setting, start: impl AsyncFn(String, u32) -> P)
-where
-    P: HotUpgradeAsyncPool + AsyncPool<Conn>,
-{
-    let pool = start(setting.url(), 1).await;
-    let held = pool.check_out().await;
-    let within = Duration::from_millis(300);
-    let began = std::time::Instant::now();
-    let result: Result<(), HotTransactionError> =
-        pool.hot_transaction_with(|builder| builder.within(within), async |_| Ok(())).await;
-    let is_exhausted = matches!(
-        result,
-        Err(HotTransactionError::NotCommitted { cause: CutCause::NoConnection(_), tries: 0, .. })
-    );
-    assert!(is_exhausted, "{result:?}");
-    assert!(began.elapsed() >= within, "{:?}", began.elapsed());
-    drop(held);
-    // No permit was kept.
-    let result: Result<(), HotTransactionError> = pool.hot_transaction(async |_| Ok(())).await;
-    assert!(result.is_ok(), "{result:?}");
-}
-with_both!(an_exhausted_pool_is_waited_for_until_the_deadline, "async_exhausted", exhausted);
-
-#[test]
-fn a_server_that_is_down_is_waited_for_without_spinning() {
-    let _alone = alone();
-    run(async {
-        let mut server = blocking(|| Cluster::start(12)).expect("a server");
-        let pool = start_deadpool(server.url("postgres"), 2).await;
-        let within =
-            |seconds| move |builder: HotPoolTransactionBuilder| builder.within(Duration::from_secs(seconds));
-        let before = stats();
-        blocking(|| server.stop()).expect("a stop");
-        let result: Result<(), HotTransactionError> = pool.hot_transaction_with(within(2), async |_| Ok(())).await;
-        assert!(matches!(result, Err(HotTransactionError::NotCommitted { .. })), "{result:?}");
-        // deadpool fails at once.
-        let reruns = stats().reruns_after_cuts() - before.reruns_after_cuts();
-        assert!((3..20).contains(&reruns), "{reruns} reruns in two seconds");
-        let waiting = tokio::spawn(async move {
-            let result: Result<(), HotTransactionError> =
-                pool.hot_transaction_with(within(30), async |_| Ok(())).await;
-            result
-        });
-        blocking(|| server.restart().expect("it is back"));
-        let result = waiting.await.expect("no panic");
-        assert!(result.is_ok(), "{result:?}");
-    });
-}
 
 #[test]
 fn an_outage_of_async_pools_is_warned_of_once() {

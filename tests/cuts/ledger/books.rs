@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::drivers::Driver;
+
 /// What a writer was told of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
@@ -34,6 +36,7 @@ fn count(ledger: &Ledger, is_counted: impl Fn(&Told) -> bool) -> usize {
 
 /// The ledgers of the three subjects, which wrote at the same time.
 pub(super) struct Ledgers {
+    pub(super) driver: Driver,
     pub(super) ledgers: [Ledger; 3],
     /// How often the pool's closures have run, and how often one read something else than it had written.
     pub(super) runs: usize,
@@ -43,6 +46,7 @@ pub(super) struct Ledgers {
 impl Ledgers {
     /// Compares what the writers were told with how often each document is there.
     pub(super) fn check(&self, scenario: &str, written: &HashMap<u64, i64>) {
+        let scenario = format!("{scenario}, {:?}", self.driver);
         let [pool, connection, stock] = &self.ledgers;
         for (number, told) in self.ledgers.iter().flatten() {
             let times = written.get(number).copied().unwrap_or_default();

@@ -136,5 +136,5 @@ pub(super) fn keep(driver: Driver, url: &str, mut switch: impl FnMut(u32, &Progr
     });
     let [runs, wrong_answers] =
         [&progress.runs, &progress.wrong_answers].map(|count| count.load(Ordering::Relaxed));
-    Ledgers { ledgers, runs, wrong_answers }
+    Ledgers { driver, ledgers, runs, wrong_answers }
 }

@@ -218,12 +218,12 @@ mod asynchronous {
 
     #[test]
     fn pgbouncer_kills_and_resumes_under_bb8() {
-        pgbouncer_kills(Driver::Bb8, "KILL under bb8", "transaction");
+        pgbouncer_kills(Driver::Bb8, "PgBouncer's KILL", "transaction");
     }
 
     #[test]
     fn pgbouncer_kills_and_resumes_under_deadpool() {
-        pgbouncer_kills(Driver::Deadpool, "KILL under deadpool", "transaction");
+        pgbouncer_kills(Driver::Deadpool, "PgBouncer's KILL", "transaction");
     }
 
     #[test]
