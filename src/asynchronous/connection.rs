@@ -153,11 +153,12 @@ impl HotUpgradeAsyncPgConnection {
     pub async fn target_session_attrs(mut self, attrs: TargetSessionAttrs) -> ConnectionResult<Self> {
         self.memory.with(|oids| notes::change_lasting(oids, |lasting| lasting.wanted = attrs));
         if environment::is_on() {
-            let fits = self.require_fit().await;
-            if let Err(error) = fits {
+            self.may_connect().map_err(ConnectionError::CouldntSetupConfiguration)?;
+            if let Err(error) = self.require_fit().await {
                 self.memory.with(|oids| mark_if_unfit(oids, &error));
                 return Err(ConnectionError::CouldntSetupConfiguration(error));
             }
+            self.memory.with(notes::set_connected);
         }
         Ok(self)
     }

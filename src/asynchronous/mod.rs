@@ -28,7 +28,7 @@
 //! # }
 //! ```
 //!
-//! A transaction of the pool also survives a lost connection: `HotUpgradeAsyncPool`, of the features `bb8` and
+//! A transaction of the pool also survives a lost connection: [`HotUpgradeAsyncPool`], of the features `bb8` and
 //! `deadpool`.
 //!
 //! # What is shared with the blocking connection
@@ -64,6 +64,7 @@ mod markers;
 mod memory;
 mod nested;
 mod new_connection;
+mod pace;
 mod pool;
 #[cfg(any(feature = "bb8", feature = "deadpool"))]
 mod pool_transaction;

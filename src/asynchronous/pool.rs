@@ -29,7 +29,9 @@ impl PoolableConnection for HotUpgradeAsyncPgConnection {
             }
             RecyclingMethod::CustomFunction(check) => check(self).await?,
         }
-        self.synchronize().await?;
+        let synchronized = self.synchronize().await.map(drop);
+        self.note_checked(&synchronized);
+        synchronized?;
         if self.is_worn {
             return Err(Error::QueryBuilderError(WORN.into()));
         }

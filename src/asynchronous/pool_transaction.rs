@@ -65,8 +65,6 @@ pub trait HotUpgradeAsyncPool {
     /// # Example
     ///
     /// ```no_run
-    /// # #[cfg(feature = "bb8")]
-    /// # mod example {
     /// use diesel::prelude::*;
     /// use diesel_async::RunQueryDsl;
     /// use diesel_async::pooled_connection::bb8::Pool;
@@ -80,7 +78,6 @@ pub trait HotUpgradeAsyncPool {
     ///     })
     ///     .await
     /// }
-    /// # }
     /// ```
     fn hot_transaction<'a, 'pool, T, E, F>(
         &'pool self,
@@ -110,8 +107,6 @@ pub trait HotUpgradeAsyncPool {
     /// # Example
     ///
     /// ```no_run
-    /// # #[cfg(feature = "deadpool")]
-    /// # mod example {
     /// use std::time::Duration;
     ///
     /// use diesel::prelude::*;
@@ -126,7 +121,6 @@ pub trait HotUpgradeAsyncPool {
     ///     };
     ///     pool.hot_transaction_with(options, async |conn| transfer(conn).await).await
     /// }
-    /// # }
     /// ```
     fn hot_transaction_with<'a, 'pool, T, E, B, F>(
         &'pool self,

@@ -1,9 +1,11 @@
 //! `target_session_attrs` on the connection for diesel-async: for new connections, at checkouts, and with the `BEGIN` of
 //! verified transactions. The control is the same connection without it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use diesel::prelude::*;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
 use diesel_postgres_hot_upgrade::{CutCause, HotTransactionError, TargetSessionAttrs, stats};
 
@@ -149,6 +151,33 @@ fn bb8_hands_out_no_connection_to_a_server_that_does_not_fit() {
 fn deadpool_hands_out_no_connection_to_a_server_that_does_not_fit() {
     demoted!(Deadpool<Hot>, async |manager| {
         deadpool::managed::Pool::builder(manager).max_size(2).build().expect("a pool")
+    });
+}
+
+#[test]
+fn a_pool_whose_new_connections_never_fit_does_not_spin() {
+    static OPENED: AtomicUsize = AtomicUsize::new(0);
+    run(async {
+        let mut config = ManagerConfig::default();
+        config.custom_setup = Box::new(|url| {
+            let url = url.to_owned();
+            Box::pin(async move {
+                OPENED.fetch_add(1, Ordering::Relaxed);
+                let mut conn = open(&url, TargetSessionAttrs::ReadWrite).await?;
+                let read_only = conn.batch_execute("SET default_transaction_read_only = on").await;
+                read_only.map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(conn)
+            })
+        });
+        // An address that no other test has.
+        let url = format!("{}?application_name=never_fits", blocking(|| Kind::Primary.url()));
+        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        let timeout = std::time::Duration::from_secs(2);
+        let builder = bb8::Pool::builder().max_size(1).connection_timeout(timeout);
+        let pool: Bb8<Hot> = builder.build(manager).await.expect("a pool");
+        pool.get().await.map(drop).expect_err("no server fits");
+        let opened = AtomicUsize::load(&OPENED, Ordering::Relaxed);
+        assert!((2..=30).contains(&opened), "{opened} connections in two seconds");
     });
 }
 
