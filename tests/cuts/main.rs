@@ -15,6 +15,7 @@ mod lost_attempts;
 #[allow(dead_code, unused_imports)]
 #[path = "../support"]
 mod support {
+    pub(crate) mod own_process;
     pub(crate) mod pools;
     pub(crate) mod server;
 }

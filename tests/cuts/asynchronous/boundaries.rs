@@ -5,13 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use diesel_async::pooled_connection::deadpool;
-use diesel_postgres_hot_upgrade::HotTransactionError;
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
+use diesel_postgres_hot_upgrade::{HotTransactionError, track};
 use testbed::{Cluster, Cutter, Place, Side, Way};
 
 use super::pools::AsyncPool;
 use super::setting::{Conn, Runs, blocking, run};
+use crate::support::own_process::in_a_process_of_its_own;
 use crate::support::server::wait_until;
+
+#[derive(diesel::sql_types::SqlType)]
+#[diesel(postgres_type(name = "tracked"))]
+struct Tracked;
 
 struct Setting {
     server: &'static Cluster,
@@ -27,7 +32,9 @@ impl Setting {
         blocking(|| {
             server.create_database(&database).expect("a database");
             let mut client = server.client(&database).expect("a server");
-            client.batch_execute("CREATE TABLE numbers (n int8 NOT NULL)").expect("a table");
+            client
+                .batch_execute("CREATE TABLE numbers (n int8 NOT NULL); CREATE TYPE tracked AS ENUM ()")
+                .expect("a table");
         });
         let cutter = Cutter::start(server.address()).expect("a cutter");
         let pool = deadpool::Pool::start(&server.url_at(cutter.address(), &database), 1).await;
@@ -57,29 +64,16 @@ impl Setting {
 
     /// Cuts a transaction, and returns what comes of it, and how often its closure has run.
     async fn cut(&self, number: u64, way: Way, place: Place) -> (Result<(), HotTransactionError>, usize) {
-        loop {
-            self.messages().await;
-            self.cutter.order(way, place, Side::Both);
-            let runs = Runs::default();
-            let transaction = self.pool.hot_transaction(async |conn| {
-                runs.next();
-                write(conn, number).await
-            });
-            let result = transaction.await;
-            if result.is_err() || runs.count() > 1 || self.cutter.has_cut() {
-                blocking(|| wait_until("the cut", || self.cutter.has_cut()));
-                return (result, runs.count());
-            }
-            // It was due to look for new types, so it had fewer messages than counted, and came through.
-            self.forget(number);
-        }
-    }
-
-    fn forget(&self, number: u64) {
-        blocking(|| {
-            let mut client = self.server.client(&self.database).expect("a server");
-            client.batch_execute(&format!("DELETE FROM numbers WHERE n = {number}")).expect("a table");
+        self.messages().await;
+        self.cutter.order(way, place, Side::Both);
+        let runs = Runs::default();
+        let transaction = self.pool.hot_transaction(async |conn| {
+            runs.next();
+            write(conn, number).await
         });
+        let result = transaction.await;
+        blocking(|| wait_until("the cut", || self.cutter.has_cut()));
+        (result, runs.count())
     }
 }
 
@@ -92,6 +86,13 @@ async fn write(conn: &mut Conn, number: u64) -> QueryResult<()> {
 
 #[test]
 fn wherever_a_connection_is_cut_nothing_is_lost_or_there_twice() {
+    let test = "wherever_a_connection_is_cut_nothing_is_lost_or_there_twice";
+    in_a_process_of_its_own(module_path!(), test, cut_everywhere);
+}
+
+fn cut_everywhere() {
+    // Since that exists, no transaction looks for new types, and all have the same messages.
+    track::<Tracked>();
     run(async {
         let setting = Setting::start().await;
         let [to_server, to_client] = setting.messages().await;
