@@ -145,7 +145,7 @@ pub(crate) fn synchronize_from(conn: &mut PgConnection, start: Start) -> QueryRe
 }
 
 /// Marks the connection if that error says that its server does not fit `target_session_attrs`: its pool drops it.
-pub(crate) fn mark_if_unfit(conn: &mut PgConnection, error: &Error) {
+pub(crate) fn mark_if_unfit(conn: &mut impl GetPgMetadataCache, error: &Error) {
     if let Some(unfit) = Unfit::of(error).filter(|_| !notes::is_unfit(conn)) {
         notes::set_unfit(conn, true);
         COUNTERS.unfit.increment();

@@ -1,6 +1,17 @@
 //! What a pool's transaction reports, counts and logs if its connection is lost, and if not. Counters and the log belong to
 //! the process: one test at a time, in a program of its own.
 
+#[path = "cuts/asynchronous"]
+mod asynchronous {
+    mod both;
+    mod errors;
+    mod lost;
+    // Other programs use the rest.
+    #[allow(dead_code)]
+    pub(crate) mod pools;
+    pub(crate) mod setting;
+    mod waiting;
+}
 #[path = "cuts/errors.rs"]
 mod errors;
 #[path = "cuts/lost.rs"]

@@ -6,14 +6,18 @@ use diesel::ConnectionError;
 use diesel::connection::{CacheSize, Instrumentation, TransactionManagerStatus};
 use diesel::prelude::*;
 use diesel::result::Error;
+use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
 
 use crate::asynchronous::memory::Memory;
 use crate::catalog::server::Replicas;
+use crate::catalog::session::TargetSessionAttrs;
 use crate::connection::notes;
 use crate::connection::transaction_state::is_loss;
+use crate::environment;
 use crate::pool::verify::Verify;
 use crate::probe::check::Mark;
+use crate::synchronize::mark_if_unfit;
 
 /// An [`AsyncPgConnection`] whose OIDs and prepared statements belong to the server that answers.
 ///
@@ -115,6 +119,50 @@ impl HotUpgradeAsyncPgConnection {
         self
     }
 
+    /// Accepts only servers whose sessions are of that kind. As
+    /// [`HotUpgradeManager::target_session_attrs`](crate::HotUpgradeManager::target_session_attrs), which says what is
+    /// checked. The server is asked now, at every checkout, and with the `BEGIN` of every verified transaction. A pool
+    /// replaces a connection to a server that does not fit.
+    ///
+    /// # Cost
+    ///
+    /// One round trip now, and none later.
+    ///
+    /// # Errors
+    ///
+    /// The server does not fit, or does not answer.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use diesel::ConnectionResult;
+    /// use diesel_async::AsyncConnection;
+    /// use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+    /// use diesel_postgres_hot_upgrade::TargetSessionAttrs;
+    /// use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPgConnection;
+    ///
+    /// async fn connect(url: String) -> ConnectionResult<HotUpgradeAsyncPgConnection> {
+    ///     let conn = HotUpgradeAsyncPgConnection::establish(&url).await?;
+    ///     conn.target_session_attrs(TargetSessionAttrs::ReadWrite).await
+    /// }
+    ///
+    /// let mut config = ManagerConfig::default();
+    /// config.custom_setup = Box::new(|url| Box::pin(connect(url.to_owned())));
+    /// let manager = AsyncDieselConnectionManager::new_with_config("postgres://app@pooler/app", config);
+    /// ```
+    pub async fn target_session_attrs(mut self, attrs: TargetSessionAttrs) -> ConnectionResult<Self> {
+        self.memory.with(|oids| notes::change_lasting(oids, |lasting| lasting.wanted = attrs));
+        if environment::is_on() {
+            self.may_connect().map_err(ConnectionError::CouldntSetupConfiguration)?;
+            if let Err(error) = self.require_fit().await {
+                self.memory.with(|oids| mark_if_unfit(oids, &error));
+                return Err(ConnectionError::CouldntSetupConfiguration(error));
+            }
+            self.memory.with(notes::set_connected);
+        }
+        Ok(self)
+    }
+
     /// The stock connection, for what only that one can do: notifications, or a cancel token.
     ///
     /// Queries that run on it look their types up in diesel-async's private cache, and are **not** protected. In a
@@ -145,6 +193,13 @@ impl HotUpgradeAsyncPgConnection {
         let was_interrupted =
             !self.is_in_transaction() && AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner);
         self.depth().is_err() || was_interrupted
+    }
+
+    /// Has the connection been closed? Without a round trip: it says what the driver knows by now.
+    pub(super) fn is_closed(&mut self) -> bool {
+        // The stock connection counts an open transaction too, unless it is one of this crate's.
+        let is_transaction_in_order = !AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner);
+        is_transaction_in_order && PoolableConnection::is_broken(&mut self.inner)
     }
 
     /// Notes that the connection is lost if that is what the error says: diesel-async does not.

@@ -10,6 +10,7 @@ use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::guard::Guard;
 use crate::catalog::clock;
 use crate::catalog::server::Place;
+use crate::catalog::session::TargetSessionAttrs;
 use crate::catalog::snapshot::{Question, Snapshot, SnapshotId};
 use crate::catalog::table::{Claim, LoadPermit, OID_TABLE};
 use crate::connection::notes;
@@ -146,8 +147,10 @@ impl HotUpgradeAsyncPgConnection {
     }
 
     async fn recover_now(&mut self, asking: Asking, error: Error) -> QueryResult<Found> {
-        if self.ping().await.is_err() {
-            return Err(error);
+        if let Err(refused) = self.ping().await {
+            // That the server does not fit, or that the role may not ask for that, is the better reason.
+            let accepts_all = self.wanted() == TargetSessionAttrs::Any;
+            return Err(if accepts_all { error } else { refused });
         }
         log::note(format_args!(
             "a probe failed on a living connection, whose caches were emptied: {}",

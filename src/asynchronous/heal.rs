@@ -8,7 +8,7 @@ use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::catalog::snapshot::Question;
 use crate::connection::{caches, notes};
 use crate::probe::identify::Level;
-use crate::synchronize::Start;
+use crate::synchronize::{Start, mark_if_unfit};
 use crate::transaction::heal::{Healed, Healing, Unknown, is_rolled_back_suspect};
 
 impl HotUpgradeAsyncPgConnection {
@@ -19,7 +19,10 @@ impl HotUpgradeAsyncPgConnection {
         let is_filled = self.filled_from().is_some();
         match Healed::types(outcome, unknown, was_filled, is_filled) {
             Some(healed) => healed,
-            None => self.heal_statements().await.unwrap_or(Healed::Nothing),
+            None => self.heal_statements().await.unwrap_or_else(|error| {
+                self.memory.with(|oids| mark_if_unfit(oids, &error));
+                Healed::Nothing
+            }),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The same protection for [diesel-async](https://docs.rs/diesel-async). Needs the feature `diesel-async`.
+//! The same protection for [diesel-async](https://docs.rs/diesel-async). Needs the feature `diesel-async`; for the pools
+//! bb8 and deadpool, the feature `bb8` or `deadpool`.
 //!
 //! [`HotUpgradeAsyncPgConnection`] takes the place of [`AsyncPgConnection`](diesel_async::AsyncPgConnection). In the
 //! pools bb8 and deadpool, the check takes the place of the pool's ping, so a checkout costs one round trip, as with
@@ -27,6 +28,9 @@
 //! # }
 //! ```
 //!
+//! A transaction of the pool also survives a lost connection: [`HotUpgradeAsyncPool`], of the features `bb8` and
+//! `deadpool`.
+//!
 //! # What is shared with the blocking connection
 //!
 //! The table of OIDs, [`track`](crate::track), [`on_change`](crate::on_change), [`stats`](crate::stats), the log, and
@@ -44,8 +48,9 @@
 //!   closes it, and the server rolls back.
 //! - A look for new types, once a second for each process and database, costs one more round trip.
 //!
-//! A Tokio runtime is needed, as for diesel-async; its timer is not.
+//! A Tokio runtime is needed, as for diesel-async. Only transactions of a pool need its timer.
 
+mod attempt;
 mod begin;
 mod builder;
 mod catalog_wait;
@@ -57,17 +62,29 @@ mod guard;
 mod heal;
 mod markers;
 mod memory;
+mod nested;
 mod new_connection;
+mod pace;
 mod pool;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+mod pool_transaction;
 mod query;
 mod resolve;
 mod run;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+mod source;
 mod statements;
+mod stock_builder;
 mod synchronize;
 mod transaction_text;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+mod tries;
 mod update;
 
 pub use builder::HotAsyncTransactionBuilder;
 pub use connection::HotUpgradeAsyncPgConnection;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+pub use pool_transaction::HotUpgradeAsyncPool;
 pub use query::HotAsyncQuery;
 pub use run::AsyncFunc;
+pub use stock_builder::AsyncTransactionBuilder;

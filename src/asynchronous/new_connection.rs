@@ -16,7 +16,7 @@ use crate::catalog::session::TargetSessionAttrs;
 use crate::catalog::snapshot::SnapshotId;
 use crate::catalog::table::{Current, OID_TABLE};
 use crate::connection::generation::Generation;
-use crate::connection::{caches, notes};
+use crate::connection::{caches, notes, writable};
 use crate::environment;
 use crate::probe::check::{Mark, begin_and_check_text};
 use crate::report::observers::notice;
@@ -55,6 +55,10 @@ impl HotUpgradeAsyncPgConnection {
         let mut hasher = DefaultHasher::new();
         url.hash(&mut hasher);
         let key = hasher.finish();
+        self.memory.with(|oids| {
+            notes::set_manager(oids, writable::address(key));
+            notes::set_connected(oids);
+        });
         let before = last().get(&key).copied();
         if let Some(before) = before {
             if self.is_filled_from(before).await? {

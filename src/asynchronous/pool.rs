@@ -2,11 +2,13 @@
 
 use diesel::prelude::*;
 use diesel::result::Error;
+use diesel_async::RunQueryDsl;
 use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
-use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
+use crate::connection::notes;
 use crate::environment;
+use crate::pool::verify::is_checked_by_begin;
 
 impl PoolableConnection for HotUpgradeAsyncPgConnection {
     /// The check takes the place of the ping. A query or function of the user's own runs before it.
@@ -17,6 +19,7 @@ impl PoolableConnection for HotUpgradeAsyncPgConnection {
         match config {
             // It asks nothing of the server.
             RecyclingMethod::Fast => return Ok(()),
+            RecyclingMethod::Verified if is_checked_by_begin() => return Ok(()),
             RecyclingMethod::Verified if environment::is_on() => {}
             RecyclingMethod::Verified => {
                 diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>("1")).execute(self).await?;
@@ -26,7 +29,9 @@ impl PoolableConnection for HotUpgradeAsyncPgConnection {
             }
             RecyclingMethod::CustomFunction(check) => check(self).await?,
         }
-        self.synchronize().await?;
+        let synchronized = self.synchronize().await.map(drop);
+        self.note_checked(&synchronized);
+        synchronized?;
         if self.is_worn {
             return Err(Error::QueryBuilderError(WORN.into()));
         }
@@ -36,7 +41,9 @@ impl PoolableConnection for HotUpgradeAsyncPgConnection {
     fn is_broken(&mut self) -> bool {
         // A test transaction is left alone: its data would go with the connection.
         let is_worn = self.is_worn && !self.is_in_transaction();
-        is_worn || AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner)
+        let is_unfit = self.memory.with(notes::is_unfit) && environment::is_on();
+        // The stock connection knows whether it was closed.
+        is_worn || is_unfit || PoolableConnection::is_broken(&mut self.inner)
     }
 }
 

@@ -1,18 +1,11 @@
 //! Verified transactions.
 
 use diesel::result::Error;
-use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection, TransactionManager};
 
 use crate::asynchronous::builder::HotAsyncTransactionBuilder;
-use crate::asynchronous::commit::NotCommitted;
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
-use crate::asynchronous::guard::Guard;
-use crate::connection::notes;
 use crate::environment;
-use crate::report::log;
-use crate::report::stats::COUNTERS;
 use crate::transaction::begin::Begin;
-use crate::transaction::heal::{Healed, MAX_RERUNS, Unknown};
 
 /// What a closure has to be so that its future is `Send`: every `async |conn| …` whose captures are. As diesel-async's
 /// own, which can't be named.
@@ -27,12 +20,6 @@ where
     Fut: Future<Output = R>,
 {
     type Fut = Fut;
-}
-
-enum Attempt<T, E> {
-    Over(Result<T, E>),
-    /// A statement failed, and the transaction was rolled back without having been committed.
-    Aborted(E),
 }
 
 impl HotUpgradeAsyncPgConnection {
@@ -101,7 +88,7 @@ impl HotUpgradeAsyncPgConnection {
             if self.depth()? > 0 || !environment::is_on() {
                 return self.run_nested(&Begin::PLAIN, closure).await;
             }
-            self.run(&Begin::PLAIN, closure).await
+            self.run(&Begin::PLAIN, closure).await.into_result()
         }
     }
 
@@ -151,161 +138,7 @@ impl HotUpgradeAsyncPgConnection {
             if !environment::is_on() {
                 return self.run_nested(&how, closure).await;
             }
-            self.run(&how, closure).await
+            self.run(&how, closure).await.into_result()
         }
-    }
-
-    async fn run<T, E, F>(&mut self, how: &Begin, closure: F) -> Result<T, E>
-    where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
-        E: From<Error> + Send,
-        T: Send,
-    {
-        let result = self.run_until_over(how, closure).await;
-        if result.is_err() {
-            self.memory.with(notes::forget_verified);
-        }
-        result
-    }
-
-    async fn run_until_over<T, E, F>(&mut self, how: &Begin, closure: F) -> Result<T, E>
-    where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
-        E: From<Error> + Send,
-        T: Send,
-    {
-        let mut healed = Healed::Nothing;
-        for reruns in 0.. {
-            let begun = self.begin(how).await?;
-            let mut guard = Guard::new(self);
-            let attempted = guard.attempt(closure.clone()).await;
-            guard.disarm();
-            self.leave(&begun);
-            let error = match attempted {
-                Attempt::Over(Ok(value)) => {
-                    self.memory.with(|oids| healed.succeeded(oids));
-                    return Ok(value);
-                }
-                Attempt::Over(Err(error)) => {
-                    self.memory.with(notes::set_rolled_back);
-                    return Err(error);
-                }
-                Attempt::Aborted(error) => error,
-            };
-            self.memory.with(|oids| healed.was_in_vain(oids));
-            healed = self.heal(Unknown::IsEmpty).await;
-            if reruns == MAX_RERUNS || matches!(healed, Healed::Nothing) {
-                self.give_up(healed);
-                return Err(error);
-            }
-            healed.runs_again();
-            log::note(format_args!(
-                "a transaction failed and was rolled back; types or the catalog changed, so it runs again"
-            ));
-        }
-        unreachable!("it returns after the last rerun")
-    }
-
-    /// The error is the application's. The next use of the connection finds correct caches all the same.
-    fn give_up(&mut self, healed: Healed) {
-        COUNTERS.failures_left.increment();
-        self.memory.with(|oids| {
-            healed.was_in_vain(oids);
-            notes::set_rolled_back(oids);
-        });
-        if self.filled_from().is_some_and(|snapshot| !snapshot.is_uncertain()) {
-            self.restore_statement_cache();
-        }
-    }
-
-    async fn attempt<T, E, F>(&mut self, closure: F) -> Attempt<T, E>
-    where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Send,
-        E: From<Error> + Send,
-        T: Send,
-    {
-        match closure(&mut *self).await {
-            Ok(value) => match self.commit().await {
-                Ok(()) => Attempt::Over(Ok(value)),
-                Err(NotCommitted::Aborted(error)) if self.memory.may_have_ended() => {
-                    Attempt::Over(Err(error.into()))
-                }
-                Err(NotCommitted::Aborted(error)) => Attempt::Aborted(error.into()),
-                Err(NotCommitted::Otherwise(error)) => Attempt::Over(Err(error.into())),
-            },
-            Err(error) => {
-                let is_aborted = self.roll_back_after_error().await;
-                if is_aborted { Attempt::Aborted(error) } else { Attempt::Over(Err(error)) }
-            }
-        }
-    }
-
-    /// Runs `closure` as stock diesel-async does, in a savepoint if a transaction is open. If that is rolled back, so
-    /// is a search path that it set: what the caches were filled with for that is forgotten.
-    async fn run_nested<T, E, F>(&mut self, how: &Begin, closure: F) -> Result<T, E>
-    where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Send,
-        E: From<Error> + Send,
-        T: Send,
-    {
-        let (filled_from, outer) =
-            self.memory.with(|oids| (notes::snapshot(oids), notes::lasting(oids).own_depth));
-        let inner = self.depth().map_or(0, |depth| depth + 1);
-        self.set_own_depth(inner);
-        let mut guard = Guard::new(self);
-        let result = guard.run_stock(how, closure).await;
-        guard.disarm();
-        self.set_own_depth(outer);
-        if result.is_err() {
-            self.memory.with(notes::forget_verified);
-            if self.memory.with(notes::snapshot) != filled_from {
-                self.forget_oids();
-            }
-        }
-        result
-    }
-
-    async fn run_stock<T, E, F>(&mut self, how: &Begin, closure: F) -> Result<T, E>
-    where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Send,
-        E: From<Error> + Send,
-        T: Send,
-    {
-        if self.is_in_transaction() {
-            AnsiTransactionManager::begin_transaction(self).await?;
-        } else {
-            AnsiTransactionManager::begin_transaction_sql(self, &how.sql).await?;
-        }
-        let prepared = match &how.before_probe {
-            Some(sql) => self.batch_execute(sql).await,
-            None => Ok(()),
-        };
-        let result = match prepared {
-            Ok(()) => closure(&mut *self).await,
-            Err(error) => Err(error.into()),
-        };
-        match result {
-            Ok(value) => AnsiTransactionManager::commit_transaction(self).await.map(|()| value).map_err(E::from),
-            Err(error) => match AnsiTransactionManager::rollback_transaction(self).await {
-                Ok(()) | Err(Error::BrokenTransactionManager) => Err(error),
-                Err(error) => Err(error.into()),
-            },
-        }
-    }
-
-    fn set_own_depth(&mut self, depth: u32) {
-        self.memory.with(|oids| notes::change_lasting(oids, |lasting| lasting.own_depth = depth));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use diesel::prelude::*;
 use diesel::result::Error;
 use diesel::sql_types::{Oid, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::memory::{Key, OidPair};
@@ -15,30 +15,35 @@ use crate::catalog::snapshot::{Loaded, Question, Snapshot};
 use crate::connection::notes;
 use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text as IdentifyText};
-use crate::probe::load::Load;
+use crate::probe::load::{self, Load};
+use crate::probe::lost_attempt::Lock;
+use crate::probe::session;
 
 impl HotUpgradeAsyncPgConnection {
-    /// Does the snapshot hold? One round trip, and one more to prepare it.
+    /// Does the snapshot hold, and does the server fit? One round trip, and one more to prepare it.
     pub(super) async fn check(&mut self, snapshot: &Snapshot) -> QueryResult<bool> {
-        check(&self.inner, snapshot).await
+        check(&self.inner, snapshot, self.wanted()).await
     }
 
-    /// Does the snapshot hold, and are there no other types? Two round trips, since it is prepared each time.
+    /// Does the snapshot hold, does the server fit, and are there no other types? Two round trips, since it is prepared
+    /// each time.
     pub(super) async fn check_and_look(
         &mut self,
         snapshot: &Snapshot,
         in_transaction: bool,
         mark: Option<Mark>,
     ) -> QueryResult<Looked> {
-        let check = CheckAndLook::of(snapshot, TargetSessionAttrs::Any, in_transaction, mark);
+        let check = CheckAndLook::of(snapshot, self.wanted(), in_transaction, mark);
         let row = RunQueryDsl::get_result(check, &mut self.inner).await.optional()?;
         Ok(CheckAndLook::decode(row, mark))
     }
 
     /// Asks which server answers, and what it shows of these types. One round trip, and one more to prepare it. The
-    /// same row has the state of the catalog: the cache of statements is emptied without another question.
+    /// same row has the state of the catalog: the cache of statements is emptied without another question. An
+    /// [`Unfit`](crate::catalog::session::Unfit) error if the server does not fit.
     pub(super) async fn identify(&mut self, question: &Question, level: Level) -> QueryResult<Identified> {
         let (text, mark, shown, fields) = self.send_identify(question, level).await?;
+        self.require(level, &fields).await?;
         let prepared = Prepared::decode((text, mark, Default::default(), Vec::new()), level);
         self.identified_at = prepared.mark;
         if let Some(is_prepared_by_pooler) = prepared.is_prepared_by_pooler {
@@ -47,9 +52,34 @@ impl HotUpgradeAsyncPgConnection {
         Identified::decode((text, mark, shown, fields))
     }
 
-    /// Is the server there?
+    /// Is the server there, and does it fit?
     pub(super) async fn ping(&mut self) -> QueryResult<()> {
-        self.send_identify(&Question::default(), Level::Mute).await.map(drop)
+        self.send_identify(&Question::default(), Level::Mute).await?;
+        self.require_fit().await
+    }
+
+    /// Which servers the connection accepts.
+    pub(super) fn wanted(&self) -> TargetSessionAttrs {
+        self.memory.with(notes::lasting).wanted
+    }
+
+    /// The error of a server that does not fit, if `fields`, which it said of itself, show that.
+    async fn require(&mut self, level: Level, fields: &[String]) -> QueryResult<()> {
+        match self.wanted() {
+            TargetSessionAttrs::Any => Ok(()),
+            wanted if level == Level::Identified => session::from_identity(fields)?.require(wanted),
+            _ => self.require_fit().await,
+        }
+    }
+
+    /// Fails if the server does not fit, or does not say. One round trip, or none if every server fits.
+    pub(super) async fn require_fit(&mut self) -> QueryResult<()> {
+        let wanted = self.wanted();
+        if wanted == TargetSessionAttrs::Any {
+            return Ok(());
+        }
+        let answer = self.inner.batch_execute(&session::requirement(wanted)).await;
+        answer.map_err(|error| session::unfit(wanted, &error).map_or(error, Error::from))
     }
 
     async fn send_identify(&mut self, question: &Question, level: Level) -> QueryResult<identify::Row> {
@@ -65,7 +95,7 @@ impl HotUpgradeAsyncPgConnection {
         }
     }
 
-    /// Reads the catalog of the server that answers, unless it is one of the `others`.
+    /// Reads the catalog of the server that answers, if it fits, unless it is one of the `others`.
     pub(super) async fn load_catalog(
         &mut self,
         level: Level,
@@ -74,13 +104,32 @@ impl HotUpgradeAsyncPgConnection {
     ) -> QueryResult<Option<Loaded>> {
         let replicas = self.memory.with(notes::lasting).replicas;
         let load = Load::unless_started(others, level, in_transaction);
-        let row = RunQueryDsl::get_result(load.clone(), &mut self.inner).await?;
+        let row: load::Row = RunQueryDsl::get_result(load.clone(), &mut self.inner).await?;
+        self.require(level, &row.1).await?;
         load.decode(row, replicas)
+    }
+
+    /// Takes the lock in the transaction that is open. One round trip.
+    pub(super) async fn take(&mut self, lock: Lock) -> QueryResult<()> {
+        self.inner.batch_execute(&format!("/* diesel-postgres-hot-upgrade: lock */ SELECT {}", lock.sql())).await
+    }
+
+    /// Does the server answer? One round trip. If it does not, the connection is marked broken.
+    pub(super) async fn answers(&mut self) -> bool {
+        let answers = self.inner.batch_execute("/* diesel-postgres-hot-upgrade: ping */ SELECT 1").await.is_ok();
+        if !answers {
+            self.status().set_in_error();
+        }
+        answers
     }
 }
 
-pub(super) async fn check(mut conn: &AsyncPgConnection, snapshot: &Snapshot) -> QueryResult<bool> {
-    RunQueryDsl::execute(Check::of(snapshot, TargetSessionAttrs::Any), &mut conn).await.map(Check::decode)
+pub(super) async fn check(
+    mut conn: &AsyncPgConnection,
+    snapshot: &Snapshot,
+    wanted: TargetSessionAttrs,
+) -> QueryResult<bool> {
+    RunQueryDsl::execute(Check::of(snapshot, wanted), &mut conn).await.map(Check::decode)
 }
 
 /// As Diesel asks for a type, but with names that no other schema can hide, and without an error on the server if there

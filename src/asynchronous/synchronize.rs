@@ -11,6 +11,7 @@ use diesel_async::AsyncConnection;
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::find::Found;
 use crate::asynchronous::guard::Guard;
+use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::Snapshot;
 use crate::connection::generation::Generation;
 use crate::connection::transaction_state::{has_mark, is_loss};
@@ -19,7 +20,7 @@ use crate::environment;
 use crate::report::stats::COUNTERS;
 use crate::synchronize::asking::Asking;
 use crate::synchronize::settle::{Settled, decide, note_move, outcome};
-use crate::synchronize::{Outcome, Start, move_to_latest, snapshot_of};
+use crate::synchronize::{Outcome, Start, mark_if_unfit, move_to_latest, snapshot_of};
 
 impl HotUpgradeAsyncPgConnection {
     /// Makes the connection's caches agree with the server that answers now. As [`synchronize`](crate::synchronize),
@@ -73,7 +74,10 @@ impl HotUpgradeAsyncPgConnection {
             Ok(Outcome::Unchanged) => {}
             Ok(_) => self.memory.with(notes::forget_verified),
             Err(error) => {
-                self.memory.with(notes::forget_verified);
+                self.memory.with(|oids| {
+                    notes::forget_verified(oids);
+                    mark_if_unfit(oids, error);
+                });
                 self.note_loss(error);
             }
         }
@@ -113,6 +117,8 @@ impl HotUpgradeAsyncPgConnection {
         };
         let found = match found {
             Ok(snapshot) => Found { snapshot, is_emptied: false },
+            // An answer that is no change of types.
+            Err(error) if Unfit::of(&error).is_some() => return Err(error),
             Err(error) => self.recover(asking, error).await?,
         };
         self.settle(asking, before.as_ref(), found, start)
@@ -120,11 +126,15 @@ impl HotUpgradeAsyncPgConnection {
 
     async fn guarded_ping(&mut self) -> QueryResult<()> {
         if !self.is_in_transaction() {
-            return self.ping().await;
+            return self.ping_or_require_fit().await;
         }
         let mut guard = Guard::savepoint(self).await?;
-        let answer = guard.ping().await;
+        let answer = guard.ping_or_require_fit().await;
         guard.end_savepoint(answer.is_ok()).await.and(answer)
+    }
+
+    async fn ping_or_require_fit(&mut self) -> QueryResult<()> {
+        if self.wanted() == TargetSessionAttrs::Any { self.ping().await } else { self.require_fit().await }
     }
 
     /// Makes the caches agree with what was found. No round trip.
@@ -233,8 +243,8 @@ impl HotUpgradeAsyncPgConnection {
         }
     }
 
-    /// Can this connection still be asked something?
+    /// Can this connection still be asked something, and does its server fit?
     pub(super) fn is_alive_after(&mut self, error: &Error) -> bool {
-        !is_loss(error) && !self.is_lost()
+        !is_loss(error) && Unfit::of(error).is_none() && !self.is_lost()
     }
 }

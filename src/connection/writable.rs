@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use diesel::pg::PgConnection;
+use diesel::pg::GetPgMetadataCache;
 
 use crate::connection::notes;
 
@@ -34,14 +34,28 @@ impl Drop for Manager {
     }
 }
 
+/// The same for an address, of which a hash is known: connections that no manager of this crate opened. Of more addresses
+/// than these, each connection is asked.
+#[cfg(feature = "diesel-async")]
+pub(crate) fn address(hash: u64) -> u64 {
+    const OF_ADDRESS: u64 = 1 << 63;
+    const MOST: usize = 1024;
+    let number = hash | OF_ADDRESS;
+    let mut managers = managers();
+    if managers.len() < MOST {
+        managers.entry(number).or_insert(false);
+    }
+    number
+}
+
 /// Did the server take writes when this connection, or another one of the same manager, was asked? `None` if it was not
 /// asked.
-pub(crate) fn was_writable(conn: &mut PgConnection) -> Option<bool> {
+pub(crate) fn was_writable(conn: &mut impl GetPgMetadataCache) -> Option<bool> {
     let is_managers = notes::manager(conn).is_some_and(|manager| managers().get(&manager) == Some(&true));
     if is_managers { Some(true) } else { notes::was_writable(conn) }
 }
 
-pub(crate) fn note(conn: &mut PgConnection, takes_writes: bool) {
+pub(crate) fn note(conn: &mut impl GetPgMetadataCache, takes_writes: bool) {
     notes::set_was_writable(conn, takes_writes);
     if let Some(manager) = notes::manager(conn).filter(|_| takes_writes) {
         // A connection may outlive its manager.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use diesel::pg::PgConnection;
+use diesel::pg::GetPgMetadataCache;
 use diesel::prelude::*;
 use diesel::result::Error;
 
@@ -32,7 +32,7 @@ impl Pace {
     }
 
     /// Notes what the check of a checkout said.
-    pub(crate) fn note(&self, conn: &mut PgConnection, checked: &Result<(), Error>) {
+    pub(crate) fn note(&self, conn: &mut impl GetPgMetadataCache, checked: &Result<(), Error>) {
         let Some(unfit) = checked.as_ref().err().and_then(Unfit::of) else {
             return;
         };

@@ -2,7 +2,8 @@
 
 pub(crate) mod builder;
 pub(crate) mod error;
-mod pauses;
+pub(crate) mod pauses;
+pub(crate) mod progress;
 mod tries;
 
 use diesel::pg::PgConnection;
@@ -166,7 +167,7 @@ where
         let time = options.time().unwrap_or_else(|| self.connection_timeout());
         let checked_out = self.get_timeout(time);
         let mut conn = checked_out.map_err(|error| HotTransactionError::NotCommitted {
-            cause: CutCause::NoConnection(error),
+            cause: CutCause::NoConnection(Box::new(error)),
             tries: 0,
         })?;
         options.run_inside(&mut conn, closure).map_err(HotTransactionError::Application)

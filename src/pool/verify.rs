@@ -27,6 +27,13 @@ pub(crate) fn checked_by_begin<T>(check_out: impl FnOnce() -> T) -> T {
     check_out()
 }
 
+/// The same for a future, each time it is polled.
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+pub(crate) async fn checked_by_begin_when_polled<F: Future>(check_out: F) -> F::Output {
+    let mut check_out = std::pin::pin!(check_out);
+    std::future::poll_fn(|context| checked_by_begin(|| check_out.as_mut().poll(context))).await
+}
+
 /// Will `BEGIN` check it? True once, so that what runs after the check, such as an event handler, is not concerned.
 pub(crate) fn is_checked_by_begin() -> bool {
     IS_CHECKED_BY_BEGIN.take()

@@ -52,7 +52,7 @@ impl Begin {
         Begin { sql: Cow::Borrowed("BEGIN"), before_probe: None, lock: None, others: Others::None };
 
     /// The message without a check.
-    fn message(&self, lock: Option<Lock>) -> String {
+    pub(crate) fn message(&self, lock: Option<Lock>) -> String {
         let mut message = self.sql.clone().into_owned();
         let lock = lock.map(|lock| format!("SELECT {}", lock.sql()));
         for sql in self.before_probe.iter().chain(&lock) {

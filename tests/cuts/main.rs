@@ -5,6 +5,7 @@
 //! `CUTS_LONG=1 cargo test --test cuts ledger -- --nocapture --test-threads 1` keeps the ledgers with 16 writers and 20
 //! switches each, in place of 4 and 4.
 
+mod asynchronous;
 mod boundaries;
 mod ledger;
 mod locks;
@@ -14,6 +15,7 @@ mod lost_attempts;
 #[allow(dead_code, unused_imports)]
 #[path = "../support"]
 mod support {
+    pub(crate) mod own_process;
     pub(crate) mod pools;
     pub(crate) mod server;
 }

@@ -10,7 +10,7 @@ use testbed::{Cluster, PgBouncer, Target};
 
 use crate::support::diverging::{DATABASE, original, pooler, session};
 
-pub(super) const ALL: [TargetSessionAttrs; 5] = [
+pub(crate) const ALL: [TargetSessionAttrs; 5] = [
     TargetSessionAttrs::Any,
     TargetSessionAttrs::ReadWrite,
     TargetSessionAttrs::ReadOnly,
@@ -23,16 +23,16 @@ const READ_ONLY: &str = "read_only";
 
 /// One of the kinds of servers that a value distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Primary,
     Standby,
     ReadOnlyPrimary,
 }
 
-pub(super) const KINDS: [Kind; 3] = [Kind::Primary, Kind::Standby, Kind::ReadOnlyPrimary];
+pub(crate) const KINDS: [Kind; 3] = [Kind::Primary, Kind::Standby, Kind::ReadOnlyPrimary];
 
 impl Kind {
-    pub(super) fn url(self) -> String {
+    pub(crate) fn url(self) -> String {
         self.target().0
     }
 
@@ -46,7 +46,7 @@ impl Kind {
     }
 
     /// What an error says of it.
-    pub(super) fn description(self) -> &'static str {
+    pub(crate) fn description(self) -> &'static str {
         match self {
             Kind::Primary => "the server that answered is a primary that takes writes, PostgreSQL 12.",
             Kind::Standby => "the server that answered is in recovery (a standby), PostgreSQL 12.",
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    pub(super) fn fits(self, attrs: TargetSessionAttrs) -> bool {
+    pub(crate) fn fits(self, attrs: TargetSessionAttrs) -> bool {
         match attrs {
             TargetSessionAttrs::ReadWrite => self == Kind::Primary,
             TargetSessionAttrs::ReadOnly => self != Kind::Primary,
@@ -78,7 +78,7 @@ static SERVERS: LazyLock<(Cluster, Cluster)> = LazyLock::new(|| {
 });
 
 /// A primary with a table `writes`, and a standby that follows it.
-pub(super) fn with_standby(major: u32) -> (Cluster, Cluster) {
+pub(crate) fn with_standby(major: u32) -> (Cluster, Cluster) {
     let mut primary = original(major);
     session(&primary).batch_execute("CREATE TABLE writes (n int)").expect("a table");
     primary.stop().expect("a stop");
@@ -89,20 +89,20 @@ pub(super) fn with_standby(major: u32) -> (Cluster, Cluster) {
 }
 
 /// An address behind which the kind of server changes, while connections stay open.
-pub(super) struct Address {
-    pub(super) pgbouncer: PgBouncer,
+pub(crate) struct Address {
+    pub(crate) pgbouncer: PgBouncer,
     at: Mutex<Kind>,
 }
 
 impl Address {
-    pub(super) fn of(kind: Kind) -> Address {
+    pub(crate) fn of(kind: Kind) -> Address {
         let pgbouncer = pooler(&SERVERS.0);
         let address = Address { pgbouncer, at: Mutex::new(Kind::Primary) };
         address.lead_to(kind);
         address
     }
 
-    pub(super) fn lead_to(&self, kind: Kind) {
+    pub(crate) fn lead_to(&self, kind: Kind) {
         let mut at = self.at.lock().expect("no panic");
         if *at != kind {
             self.pgbouncer.switch(DATABASE, &kind.target().1).expect("a switch");
@@ -110,17 +110,17 @@ impl Address {
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.pgbouncer.url(DATABASE)
     }
 }
 
-pub(super) fn write(conn: &mut PgConnection) -> QueryResult<()> {
+pub(crate) fn write(conn: &mut PgConnection) -> QueryResult<()> {
     diesel::sql_query("INSERT INTO writes VALUES (1)").execute(conn).map(drop)
 }
 
 /// Checks out and writes. What went wrong comes back as text.
-pub(super) fn checkout_and_write<M>(pool: &Pool<M>) -> Result<(), String>
+pub(crate) fn checkout_and_write<M>(pool: &Pool<M>) -> Result<(), String>
 where
     M: ManageConnection<Connection = PgConnection>,
 {

@@ -118,6 +118,24 @@ impl HotPoolTransactionBuilder {
         self.on(conn).build()
     }
 
+    /// How a transaction with these options begins.
+    #[cfg(any(feature = "bb8", feature = "deadpool"))]
+    pub(crate) fn begin(&self) -> Begin {
+        let isolation = self.isolation.map_or("", |isolation| match isolation {
+            Isolation::ReadCommitted => " ISOLATION LEVEL READ COMMITTED",
+            Isolation::RepeatableRead => " ISOLATION LEVEL REPEATABLE READ",
+            Isolation::Serializable => " ISOLATION LEVEL SERIALIZABLE",
+        });
+        let access = self.access.map_or("", |access| match access {
+            Access::ReadOnly => " READ ONLY",
+            Access::ReadWrite => " READ WRITE",
+        });
+        let deferrable = self.deferrable.map_or("", |is| if is { " DEFERRABLE" } else { " NOT DEFERRABLE" });
+        let sql = format!("BEGIN TRANSACTION{isolation}{access}{deferrable}");
+        let before_probe = self.before_probe.clone();
+        Begin { sql: sql.into(), before_probe, lock: None, others: self.others() }
+    }
+
     /// The same options for a connection.
     pub(crate) fn on<'a>(&self, conn: &'a mut PgConnection) -> HotTransactionBuilder<'a> {
         let builder = HotTransactionBuilder::new(conn);

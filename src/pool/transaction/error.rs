@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use diesel::r2d2::PoolError;
 use diesel::result::Error;
 
 /// Why [`pool.hot_transaction`](crate::HotUpgradePool::hot_transaction) did not commit, or does not know. `E` is the
@@ -57,8 +56,8 @@ pub enum HotTransactionError<E = Error> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CutCause<E = Error> {
-    /// The pool had no connection: all are in use, or no server answers.
-    NoConnection(PoolError),
+    /// The pool had no connection: all are in use, or no server answers. With the error of the pool.
+    NoConnection(Box<dyn StdError + Send + Sync>),
     /// The connection was lost before `COMMIT` was sent. With the error that the closure returned.
     Lost(E),
     /// The server took writes before, and no longer does. With the error that the closure returned.
@@ -115,7 +114,7 @@ impl<E: StdError + 'static> StdError for HotTransactionError<E> {
 impl<E: StdError + 'static> StdError for CutCause<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            CutCause::NoConnection(error) => Some(error),
+            CutCause::NoConnection(error) => Some(error.as_ref()),
             CutCause::Lost(error) | CutCause::ReadOnly(error) | CutCause::Unfit(error) => Some(error),
             CutCause::StillRunning => None,
         }

@@ -4,6 +4,7 @@
 use fastrand::Rng;
 use testbed::{Cluster, Cutter, Place, Side, Way};
 
+use super::drivers::Driver;
 use super::keep::{Progress, keep};
 use super::scenarios::{own_server, run_on, shown, terminate_all, written};
 use crate::support::server::wait_until;
@@ -100,11 +101,25 @@ fn set_read_only(server: &Cluster, is: &str) {
 
 #[test]
 fn whatever_happens_in_whatever_order() {
+    attack(Driver::Blocking);
+}
+
+#[test]
+fn whatever_happens_to_bb8_in_whatever_order() {
+    attack(Driver::Bb8);
+}
+
+#[test]
+fn whatever_happens_to_deadpool_in_whatever_order() {
+    attack(Driver::Deadpool);
+}
+
+fn attack(driver: Driver) {
     let chosen = std::env::var("CUTS_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = chosen.unwrap_or_else(|| fastrand::u64(..));
     println!("CUTS_SEED={seed}");
     let mut site = Site::start(Rng::with_seed(seed));
-    let ledgers = keep(&site.url(), |_, progress: &Progress| {
+    let ledgers = keep(driver, &site.url(), |_, progress: &Progress| {
         for _ in 0..EVENTS {
             let event = site.draw();
             println!("{event:?}");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fixture::{Upgrade, migrate};
 use testbed::{Cluster, Cutter, HaProxy, PgBouncerConfig, Place, Side, Way};
 
+use super::drivers::Driver;
 use super::keep::keep;
 use crate::support::server::wait_until;
 
@@ -39,32 +40,37 @@ fn of(upgrade: &Upgrade, switch: u32) -> &'static Cluster {
     if switch % 2 == 0 { upgrade.new } else { upgrade.old }
 }
 
-fn pgbouncer_kills(scenario: &str, pool_mode: &'static str) {
+fn pgbouncer_kills(driver: Driver, scenario: &str, pool_mode: &'static str) {
     // KILL cuts logins off, which PgBouncer takes for failed ones: it would wait 15 s before it tries again.
     let extra = vec![("server_login_retry".to_owned(), "0.02".to_owned())];
     let upgrade =
         Upgrade::start(PgBouncerConfig { pool_mode, extra, default_pool_size: 60, ..PgBouncerConfig::default() })
             .expect("two servers and a pooler");
-    let ledgers = keep(&upgrade.url(), |switch, _| upgrade.cut_over_to(of(&upgrade, switch)).expect("a switch"));
+    let ledgers =
+        keep(driver, &upgrade.url(), |switch, _| upgrade.cut_over_to(of(&upgrade, switch)).expect("a switch"));
     ledgers.check(scenario, &written(&[upgrade.old, upgrade.new], &upgrade.database));
 }
 
 #[test]
 fn pgbouncer_kills_and_resumes() {
-    pgbouncer_kills("PgBouncer's KILL", "transaction");
+    pgbouncer_kills(Driver::Blocking, "PgBouncer's KILL", "transaction");
 }
 
 #[test]
 fn pgbouncer_kills_in_session_mode() {
-    pgbouncer_kills("KILL in session mode", "session");
+    pgbouncer_kills(Driver::Blocking, "KILL in session mode", "session");
 }
 
 #[test]
 fn a_forwarder_cuts_at_random_bytes() {
+    cut_at_random_bytes(Driver::Blocking);
+}
+
+fn cut_at_random_bytes(driver: Driver) {
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers");
     let cutter = Cutter::start(upgrade.old.address()).expect("a cutter");
     let url = upgrade.old.url_at(cutter.address(), &upgrade.database);
-    let ledgers = keep(&url, |switch, progress| {
+    let ledgers = keep(driver, &url, |switch, progress| {
         for _ in 0..8 {
             let way = if fastrand::bool() { Way::ToServer } else { Way::ToClient };
             cutter.order(way, Place::AfterBytes(fastrand::usize(1..5_000)), Side::Both);
@@ -79,9 +85,13 @@ fn a_forwarder_cuts_at_random_bytes() {
 
 #[test]
 fn every_backend_is_terminated() {
+    terminate_every_backend(Driver::Blocking);
+}
+
+fn terminate_every_backend(driver: Driver) {
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers");
     let (server, database) = (upgrade.new, upgrade.database.as_str());
-    let ledgers = keep(&server.url(database), |_, _| terminate_all(server, database));
+    let ledgers = keep(driver, &server.url(database), |_, _| terminate_all(server, database));
     ledgers.check("pg_terminate_backend", &written(&[server], database));
 }
 
@@ -100,10 +110,14 @@ pub(super) fn own_server(major: u32) -> Cluster {
 
 #[test]
 fn one_server_is_stopped_and_eight_seconds_later_another_one_starts_in_its_place() {
+    stop_and_start(Driver::Blocking);
+}
+
+fn stop_and_start(driver: Driver) {
     let (mut old, mut new) = (own_server(10), own_server(12));
     new.stop().expect("a stop");
     let url = old.url("app");
-    let ledgers = keep(&url, |switch, _| {
+    let ledgers = keep(driver, &url, |switch, _| {
         let (from, to) = if switch % 2 == 0 { (&mut old, &mut new) } else { (&mut new, &mut old) };
         from.stop().expect("a stop");
         // What is tested: nothing is there for that long.
@@ -130,7 +144,7 @@ fn a_standby_is_promoted_after_its_primary_crashed() {
     run_on(&primary, "postgres", "ALTER SYSTEM SET synchronous_commit = on");
     let cutter = Cutter::start(primary.address()).expect("a cutter");
     let url = primary.url_at(cutter.address(), "app");
-    let ledgers = keep(&url, |_, progress| {
+    let ledgers = keep(Driver::Blocking, &url, |_, progress| {
         // A standby that has everything that was acknowledged. To copy the primary is an outage too.
         primary.stop().expect("a stop");
         let mut standby = Cluster::standby_of(&primary).expect("a standby");
@@ -157,7 +171,7 @@ fn the_old_primary_is_left_running_read_only() {
     let servers = [own_server(10), own_server(12)];
     let cutter = Cutter::start(servers[0].address()).expect("a cutter");
     let url = servers[0].url_at(cutter.address(), "app");
-    let ledgers = keep(&url, |switch, progress| {
+    let ledgers = keep(Driver::Blocking, &url, |switch, progress| {
         let [from, to] = if switch % 2 == 0 { [0, 1] } else { [1, 0] }.map(|server: usize| &servers[server]);
         run_on(from, "postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
         run_on(from, "postgres", "SELECT pg_reload_conf()");
@@ -177,6 +191,58 @@ fn haproxy_shuts_sessions_down() {
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers");
     let haproxy = HaProxy::start(&[upgrade.old.address(), upgrade.new.address()]).expect("HAProxy");
     let url = upgrade.old.url_at(haproxy.address(), &upgrade.database);
-    let ledgers = keep(&url, |switch, _| haproxy.switch_to(1 - (switch % 2) as usize, 2).expect("a switch"));
+    let ledgers = keep(Driver::Blocking, &url, |switch, _| {
+        haproxy.switch_to(1 - (switch % 2) as usize, 2).expect("a switch")
+    });
     ledgers.check("HAProxy", &written(&[upgrade.old, upgrade.new], &upgrade.database));
+}
+
+/// The same cuts under the pools of diesel-async.
+mod asynchronous {
+    use super::{Driver, cut_at_random_bytes, pgbouncer_kills, stop_and_start, terminate_every_backend};
+
+    #[test]
+    fn every_backend_of_bb8_is_terminated() {
+        terminate_every_backend(Driver::Bb8);
+    }
+
+    #[test]
+    fn every_backend_of_deadpool_is_terminated() {
+        terminate_every_backend(Driver::Deadpool);
+    }
+
+    #[test]
+    fn every_backend_of_a_pool_on_one_thread_is_terminated() {
+        terminate_every_backend(Driver::OnOneThread);
+    }
+
+    #[test]
+    fn pgbouncer_kills_and_resumes_under_bb8() {
+        pgbouncer_kills(Driver::Bb8, "PgBouncer's KILL", "transaction");
+    }
+
+    #[test]
+    fn pgbouncer_kills_and_resumes_under_deadpool() {
+        pgbouncer_kills(Driver::Deadpool, "PgBouncer's KILL", "transaction");
+    }
+
+    #[test]
+    fn a_forwarder_cuts_bb8_at_random_bytes() {
+        cut_at_random_bytes(Driver::Bb8);
+    }
+
+    #[test]
+    fn a_forwarder_cuts_deadpool_at_random_bytes() {
+        cut_at_random_bytes(Driver::Deadpool);
+    }
+
+    #[test]
+    fn one_server_is_stopped_and_another_one_starts_in_its_place_under_bb8() {
+        stop_and_start(Driver::Bb8);
+    }
+
+    #[test]
+    fn one_server_is_stopped_and_another_one_starts_in_its_place_under_deadpool() {
+        stop_and_start(Driver::Deadpool);
+    }
 }
