@@ -8,13 +8,13 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use diesel_async::AsyncConnection;
 
-use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
+use crate::asynchronous::connection::{HotUpgradeAsyncPgConnection, says_lost};
 use crate::asynchronous::find::Found;
 use crate::asynchronous::guard::Guard;
 use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::Snapshot;
 use crate::connection::generation::Generation;
-use crate::connection::transaction_state::{has_mark, is_loss};
+use crate::connection::transaction_state::has_mark;
 use crate::connection::{caches, notes};
 use crate::environment;
 use crate::report::stats::COUNTERS;
@@ -169,6 +169,7 @@ impl HotUpgradeAsyncPgConnection {
             }
             Settled::Anew { found, is_suspended } => {
                 note_move(before, &found);
+                self.note_wear(before, &found);
                 if !is_emptied {
                     self.empty(is_suspended);
                 }
@@ -178,6 +179,15 @@ impl HotUpgradeAsyncPgConnection {
                 });
                 Ok(outcome(before, &found))
             }
+        }
+    }
+
+    /// If nobody prepares statements on the new server, those that tokio-postgres keeps for itself are gone. With a
+    /// statement cache, the check is gone too, and that is noticed; without one, it is prepared each time.
+    fn note_wear(&mut self, before: Option<&Arc<Snapshot>>, found: &Snapshot) {
+        let has_other_server = before.is_some_and(|before| before.place.identity != found.place.identity);
+        if has_other_server && matches!(self.cache_size, CacheSize::Disabled) {
+            self.is_worn |= !self.memory.with(notes::is_prepared_by_pooler);
         }
     }
 
@@ -245,6 +255,6 @@ impl HotUpgradeAsyncPgConnection {
 
     /// Can this connection still be asked something, and does its server fit?
     pub(super) fn is_alive_after(&mut self, error: &Error) -> bool {
-        !is_loss(error) && Unfit::of(error).is_none() && !self.is_lost()
+        !says_lost(error) && Unfit::of(error).is_none() && !self.is_lost()
     }
 }
