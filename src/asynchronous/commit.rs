@@ -18,7 +18,7 @@ use crate::transaction::commit::{CLOSURE_ENDED_TRANSACTION, CLOSURE_LEFT_SAVEPOI
 pub(super) enum NotCommitted {
     /// A statement had failed before `COMMIT`, and the transaction was rolled back.
     Aborted(Error),
-    /// A statement had failed, and `COMMIT` was not sent. The transaction is still open, unless the connection was lost.
+    /// A statement had failed, and `COMMIT` was not sent. The transaction is still open, or the connection was lost.
     StillOpen(Error),
     /// The connection was lost before `COMMIT` was sent.
     Lost(Error),
@@ -90,8 +90,8 @@ impl HotUpgradeAsyncPgConnection {
         result
     }
 
-    /// What a transaction that can move to another connection has to know before `COMMIT` is sent. No round trip, unless
-    /// the closure returned `Ok` after a statement had failed.
+    /// What a transaction that can move to another connection has to know before `COMMIT` is sent. No round trip,
+    /// unless the closure returned `Ok` after a statement had failed.
     async fn may_commit(&mut self) -> Result<(), NotCommitted> {
         if self.was_lost_meanwhile().await {
             return Err(NotCommitted::Lost(Error::BrokenTransactionManager));

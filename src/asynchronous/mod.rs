@@ -1,5 +1,5 @@
-//! The same protection for [diesel-async](https://docs.rs/diesel-async). Needs the feature `diesel-async`; for the pools
-//! bb8 and deadpool, the feature `bb8` or `deadpool`.
+//! The same protection for [diesel-async](https://docs.rs/diesel-async). Needs the feature `diesel-async`; for the
+//! pools bb8 and deadpool, the feature `bb8` or `deadpool`.
 //!
 //! [`HotUpgradeAsyncPgConnection`] takes the place of [`AsyncPgConnection`](diesel_async::AsyncPgConnection). In the
 //! pools bb8 and deadpool, the check takes the place of the pool's ping, so a checkout costs one round trip, as with

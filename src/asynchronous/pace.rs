@@ -1,4 +1,5 @@
-//! How fast bb8 replaces connections that do not fit. It has no manager of this crate, so the pace belongs to an address.
+//! How fast bb8 replaces connections that do not fit. It has no manager of this crate, so the pace belongs to an
+//! address.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

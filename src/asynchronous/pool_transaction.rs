@@ -33,8 +33,8 @@ pub trait HotUpgradeAsyncPool {
     /// [`RecyclingMethod::Verified`](diesel_async::pooled_connection::RecyclingMethod::Verified) does not check the
     /// connection at checkout, since `BEGIN` does. Once for each address (or for each connection, if it was
     /// [wrapped](HotUpgradeAsyncPgConnection::wrap)), two round trips to ask whether the server takes writes. If a
-    /// closure returns `Ok` after a statement failed, one round trip more, and two more after a `BEGIN` or `COMMIT` that
-    /// failed.
+    /// closure returns `Ok` after a statement failed, one round trip more, and two more after a `BEGIN` or `COMMIT`
+    /// that failed.
     ///
     /// A Tokio runtime with a timer is needed (`enable_time` or `enable_all`).
     ///
@@ -59,8 +59,8 @@ pub trait HotUpgradeAsyncPool {
     /// # Inside another transaction
     ///
     /// It checks out a connection of its own, and is a transaction of its own. Inside its closure, use
-    /// [`conn.hot_transaction`](HotUpgradeAsyncPgConnection::hot_transaction), which is a savepoint there. On connections
-    /// with a test transaction it is a savepoint too: neither verified nor run again.
+    /// [`conn.hot_transaction`](HotUpgradeAsyncPgConnection::hot_transaction), which is a savepoint there. On
+    /// connections with a test transaction it is a savepoint too: neither verified nor run again.
     ///
     /// # Example
     ///

@@ -83,7 +83,7 @@ impl<'a> AsyncTransactionBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// Those of the closure, of `BEGIN` and of `COMMIT`, and [`Error::AlreadyInTransaction`] inside another transaction.
+    /// Those of the closure, of `BEGIN` and of `COMMIT`. [`Error::AlreadyInTransaction`] inside another transaction.
     // An `async fn` does not say that its future is `Send`.
     #[allow(clippy::manual_async_fn)]
     pub fn run<'b, T, E, F>(self, closure: F) -> impl Future<Output = Result<T, E>> + Send + 'a

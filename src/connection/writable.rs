@@ -34,8 +34,8 @@ impl Drop for Manager {
     }
 }
 
-/// The same for an address, of which a hash is known: connections that no manager of this crate opened. Of more addresses
-/// than these, each connection is asked.
+/// The same for an address, of which a hash is known: connections that no manager of this crate opened. If there are
+/// too many, each connection is asked.
 #[cfg(feature = "diesel-async")]
 pub(crate) fn address(hash: u64) -> u64 {
     const OF_ADDRESS: u64 = 1 << 63;

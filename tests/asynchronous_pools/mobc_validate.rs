@@ -1,6 +1,6 @@
 //! diesel-async 0.9.2 has `validate` for mobc the wrong way round: it calls a connection valid if it is broken. So mobc
-//! closes healthy connections at each checkout, and keeps broken ones. This holds for the stock connection, and for this
-//! crate's alike: it can't be mended from outside.
+//! closes healthy connections at each checkout, and keeps broken ones. This holds for the stock connection and for this
+//! crate's: it can't be mended from outside.
 
 use diesel::connection::CacheSize;
 use diesel::result::Error;

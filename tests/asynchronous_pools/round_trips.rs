@@ -1,5 +1,5 @@
-//! Round trips of a pool's transaction on the wire, beside those of `pool.get()` and a transaction of stock diesel-async.
-//! On one thread: messages that are pipelined leave together.
+//! Round trips of a pool's transaction on the wire, beside those of stock diesel-async's checkout and transaction. On
+//! one thread: messages that are pipelined leave together.
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;

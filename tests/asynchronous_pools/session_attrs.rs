@@ -1,5 +1,5 @@
-//! `target_session_attrs` on the connection for diesel-async: for new connections, at checkouts, and with the `BEGIN` of
-//! verified transactions. The control is the same connection without it.
+//! `target_session_attrs` on the connection for diesel-async: for new connections, at checkouts, and with the `BEGIN`
+//! of verified transactions. The control is the same connection without it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
