@@ -14,7 +14,9 @@ fn code_in(folder: &Path, code: &mut String) {
             code_in(&path, code);
         } else {
             let text = fs::read_to_string(&path).expect("a source");
-            code.extend(text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")));
+            code.extend(
+                text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")),
+            );
         }
     }
 }

@@ -24,7 +24,7 @@ Examples:
   cargo bench --bench beside_stock -- --only transaction-ids temporary-schemas added-types permissions
 
   # The connection for diesel-async beside the stock one
-  cargo bench --bench beside_stock -- --only async-checkout async-transaction async-new-connection async-recovery async-query
+  cargo bench --bench beside_stock -- --only async-checkout async-transaction async-recovery async-query
 
   # Without PgBouncer: the application talks to PostgreSQL
   cargo bench --bench beside_stock -- --direct
