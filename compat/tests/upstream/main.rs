@@ -2,6 +2,5 @@
 //! one is mended: then update the page, and what this crate says or does because of it.
 
 mod copy;
-mod mobc;
 mod page;
 mod spin;

@@ -1,7 +1,11 @@
 //! The page names each of these tests, and no other.
 
 const PAGE: &str = include_str!("../../../docs/upstream.md");
-const SOURCES: [&str; 3] = [include_str!("copy.rs"), include_str!("mobc.rs"), include_str!("spin.rs")];
+const SOURCES: [&str; 3] = [
+    include_str!("copy.rs"),
+    include_str!("spin.rs"),
+    include_str!("../../../tests/asynchronous_pools/mobc_validate.rs"),
+];
 
 /// The functions that follow a line `#[test]` or `#[tokio::test…]`.
 fn tests(source: &str) -> impl Iterator<Item = &str> {
