@@ -23,6 +23,9 @@ Examples:
   # Some of what is counted rather than timed
   cargo bench --bench beside_stock -- --only transaction-ids temporary-schemas added-types permissions
 
+  # The connection for diesel-async beside the stock one
+  cargo bench --bench beside_stock -- --only async-checkout async-transaction async-recovery async-query
+
   # Without PgBouncer: the application talks to PostgreSQL
   cargo bench --bench beside_stock -- --direct
 
@@ -115,6 +118,16 @@ pub(crate) enum Subject {
     Clones,
     /// 300 and 5,000 tenants' search paths, twice around
     Paths,
+    /// The connection for diesel-async: a checkout that asks
+    AsyncCheckout,
+    /// The same: a checkout within the window and a verified transaction of one insert
+    AsyncTransaction,
+    /// The same: a new connection and its first statement, which binds 20 types
+    AsyncNewConnection,
+    /// The same: a pool of 64 after a switch, until each connection has answered
+    AsyncRecovery,
+    /// The same: a plain query, in the application's processor time
+    AsyncQuery,
     /// A checkout that asks, after `track` was called for each type. Last, since that holds for the process
     CheckoutTracked,
     /// The same, Diesel's statement cache disabled
@@ -131,6 +144,10 @@ impl Subject {
             | Subject::Transaction
             | Subject::NewConnection
             | Subject::Recovery
+            | Subject::AsyncCheckout
+            | Subject::AsyncTransaction
+            | Subject::AsyncNewConnection
+            | Subject::AsyncRecovery
             | Subject::CheckoutTracked
             | Subject::CheckoutTrackedUncached => &Network::ALL,
             _ => &Network::ALL[..1],
@@ -159,7 +176,7 @@ impl Options {
     pub(crate) fn jobs(&self) -> Vec<(Subject, Network)> {
         let rows = Subject::value_variants().iter().copied();
         let rows = rows.filter(|row| self.only.is_empty() || self.only.contains(row));
-        let rows = rows.filter(|row| !(self.direct && *row == Subject::Recovery));
+        let rows = rows.filter(|row| !(self.direct && matches!(row, Subject::Recovery | Subject::AsyncRecovery)));
         let jobs = rows.flat_map(|row| row.networks().iter().map(move |network| (row, *network)));
         let is_wanted = |network: &Network| match self.network.as_slice() {
             [] => !(self.quick && *network == Network::TWO),

@@ -40,19 +40,22 @@ impl Goal {
     pub(crate) fn of(subject: Subject, network: Network) -> Option<Goal> {
         let [loopback, half] = [Network::LOOPBACK, Network::HALF].map(|known| known == network);
         Some(match subject {
-            Subject::Checkout | Subject::CheckoutTracked if loopback => Goal::Ceiling(1.12),
-            Subject::Checkout | Subject::CheckoutTracked if half => Goal::Ceiling(1.03),
+            Subject::Checkout | Subject::CheckoutTracked | Subject::AsyncCheckout if loopback => {
+                Goal::Ceiling(1.12)
+            }
+            Subject::Checkout | Subject::CheckoutTracked | Subject::AsyncCheckout if half => Goal::Ceiling(1.03),
             Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if loopback => Goal::Ceiling(1.5),
             Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if half => Goal::Ceiling(1.08),
             Subject::CheckoutDirect => Goal::Ceiling(1.8),
             Subject::ServerTime => Goal::Beyond(10e-6),
             Subject::ApplicationTime => Goal::Beyond(2e-6),
             Subject::Window => Goal::Ceiling(0.02),
-            Subject::Transaction if loopback => Goal::Ceiling(1.15),
-            Subject::Transaction if half => Goal::Ceiling(0.85),
+            Subject::Transaction | Subject::AsyncTransaction if loopback => Goal::Ceiling(1.15),
+            Subject::Transaction | Subject::AsyncTransaction if half => Goal::Ceiling(0.85),
             Subject::PoolTransaction => Goal::Ceiling(1.02),
-            Subject::NewConnection if half => Goal::Ceiling(0.35),
-            Subject::Recovery => Goal::Ceiling(0.5),
+            Subject::NewConnection | Subject::AsyncNewConnection if half => Goal::Ceiling(0.35),
+            Subject::AsyncQuery => Goal::Ceiling(1.03),
+            Subject::Recovery | Subject::AsyncRecovery => Goal::Ceiling(0.5),
             Subject::Threads => Goal::Floor(0.85),
             _ => return None,
         })

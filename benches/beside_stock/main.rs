@@ -2,6 +2,7 @@
 //! measured at the same time on a machine that is another one a second later.
 
 mod args;
+mod asynchronous;
 mod cells;
 mod checkout;
 mod counts;

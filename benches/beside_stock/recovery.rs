@@ -24,7 +24,7 @@ use crate::shared::network::Network;
 use crate::shared::servers::{Servers, create_database, log_statements, quiet_cluster};
 use crate::shared::{AnyError, subjects, twenty};
 
-const CONNECTIONS: u32 = 64;
+pub(crate) const CONNECTIONS: u32 = 64;
 
 /// What PgBouncer calls the database, whichever it is.
 const ALIAS: &str = "recovery";
@@ -84,7 +84,7 @@ pub(crate) fn count(bench: &Bench<'_>) -> Result<Counts, AnyError> {
 const LOOK_UP: &str = r#""pg_type"."typarray""#;
 
 /// Two clusters, one of them answering.
-struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     servers: &'a Servers,
     other: Cluster,
     /// Answers next.
@@ -93,10 +93,15 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn set(servers: &'a Servers) -> Result<Self, AnyError> {
+    pub(crate) fn set(servers: &'a Servers) -> Result<Self, AnyError> {
         let database = unseen_database(&servers.cluster)?;
         servers.pgbouncer.route(ALIAS, &servers.cluster.target(&database))?;
         Ok(Stage { servers, other: quiet_cluster()?, is_others_turn: true, database })
+    }
+
+    /// Of whichever server answers.
+    pub(crate) fn url(&self, network: Network) -> String {
+        self.servers.url(network, ALIAS)
     }
 
     fn recover_ours(&mut self, network: Network) -> Result<Duration, AnyError> {
@@ -123,7 +128,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Switches, and times what follows `RESUME`.
-    fn recover(
+    pub(crate) fn recover(
         &mut self,
         network: Network,
         work: impl FnOnce() -> Result<(), AnyError>,

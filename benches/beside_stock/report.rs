@@ -79,7 +79,11 @@ impl Subject {
     pub(crate) fn is_on_one_core(self) -> bool {
         matches!(
             self,
-            Subject::CheckoutDirect | Subject::ServerTime | Subject::ApplicationTime | Subject::PoolTransaction
+            Subject::CheckoutDirect
+                | Subject::ServerTime
+                | Subject::ApplicationTime
+                | Subject::PoolTransaction
+                | Subject::AsyncQuery
         )
     }
 
@@ -110,6 +114,15 @@ impl Subject {
             Subject::Replicas => "a load balancer over a primary and two standbys",
             Subject::Clones => "clones of one server",
             Subject::Paths => "tenants' search paths",
+            Subject::AsyncCheckout => "diesel-async: checkout, 20 types",
+            Subject::AsyncTransaction => {
+                "diesel-async: checkout within `AtMostEvery` and a verified transaction of one insert"
+            }
+            Subject::AsyncNewConnection => "diesel-async: new connection, first statement with 20 types",
+            Subject::AsyncRecovery => "diesel-async: a pool of 64 after a switch, until all have answered",
+            Subject::AsyncQuery => {
+                "diesel-async: a plain query, without a pooler: the application's processor time"
+            }
             Subject::CheckoutTracked => "checkout, 20 types named to `track`",
             Subject::CheckoutTrackedUncached => "checkout, 20 types named to `track`, statement cache disabled",
         }

@@ -10,8 +10,8 @@ use crate::shared::network::Network;
 use crate::shared::servers::Servers;
 use crate::shared::twenty;
 use crate::{
-    checkout, counts, disturbed, memory, new_connection, precision, processor_time, profile, recovery, threads,
-    types,
+    asynchronous, checkout, counts, disturbed, memory, new_connection, precision, processor_time, profile,
+    recovery, threads, types,
 };
 
 /// What every row is measured with.
@@ -94,6 +94,11 @@ fn measure(bench: &Bench<'_>, subject: Subject, network: Network, report: &mut R
         Subject::NewConnection => new_connection::measure(bench, network)?,
         Subject::Recovery => recovery::measure(bench, network)?,
         Subject::Threads => threads::measure(bench)?,
+        Subject::AsyncCheckout
+        | Subject::AsyncTransaction
+        | Subject::AsyncNewConnection
+        | Subject::AsyncRecovery
+        | Subject::AsyncQuery => asynchronous::measure(bench, subject, network)?,
         _ => checkout::measure(bench, subject, network)?,
     };
     report.rows.push(row);

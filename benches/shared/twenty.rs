@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::SqlType;
+use diesel_async::AsyncConnection;
 
 /// The types, and a table that uses some of them.
 pub(crate) const SQL: &str = "
@@ -56,6 +57,13 @@ macro_rules! twenty {
         /// A statement that binds a value of each type: Diesel needs the OIDs of all of them.
         pub(crate) fn bind_each(conn: &mut PgConnection) -> QueryResult<()> {
             diesel::select(($($value.into_sql::<$name>(),)*)).execute(conn).map(drop)
+        }
+
+        /// The same with diesel-async.
+        #[allow(dead_code)] // Criterion's benchmarks have none.
+        pub(crate) async fn bind_each_async<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<()> {
+            let query = diesel::select(($($value.into_sql::<$name>(),)*));
+            diesel_async::RunQueryDsl::execute(query, conn).await.map(drop)
         }
 
         /// Names each of them to the crate, for all that follows in this process.
@@ -110,4 +118,19 @@ diesel::table! {
 pub(crate) fn insert(conn: &mut PgConnection) -> QueryResult<()> {
     let row = (items::name.eq(TEXT), items::state.eq(LABEL), items::code.eq(TEXT), items::place.eq(ROW));
     diesel::insert_into(items::table).values(row).execute(conn).map(drop)
+}
+
+/// The same with diesel-async.
+#[allow(dead_code)] // Criterion's benchmarks have none.
+pub(crate) async fn insert_async<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<()> {
+    let row = (items::name.eq(TEXT), items::state.eq(LABEL), items::code.eq(TEXT), items::place.eq(ROW));
+    let query = diesel::insert_into(items::table).values(row);
+    diesel_async::RunQueryDsl::execute(query, conn).await.map(drop)
+}
+
+/// Finds nothing by two of the types.
+#[allow(dead_code)] // Criterion's benchmarks have none.
+pub(crate) async fn select_async<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<()> {
+    let query = items::table.filter(items::id.eq(0)).filter(items::name.eq(TEXT)).filter(items::state.eq(LABEL));
+    diesel_async::RunQueryDsl::load::<i64>(query.select(items::id), conn).await.map(drop)
 }

@@ -1,0 +1,181 @@
+//! The connection for diesel-async beside the stock one, in deadpool, on a runtime of one thread.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::Integer;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_postgres_hot_upgrade::Verify;
+use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPgConnection;
+use futures_util::future::try_join_all;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::Subject;
+use crate::paired::{Comparison, compare, timed};
+use crate::processor::{self, OneCore, Process};
+use crate::recovery::{CONNECTIONS, Stage};
+use crate::report::Row;
+use crate::run::Bench;
+use crate::shared::network::Network;
+use crate::shared::subjects::WINDOW;
+use crate::shared::{AnyError, twenty};
+
+type Stock = AsyncPgConnection;
+type Hot = HotUpgradeAsyncPgConnection;
+
+/// Queries between two readings of the processor time.
+const BATCH: u32 = 50;
+
+pub(crate) fn measure(bench: &Bench<'_>, subject: Subject, network: Network) -> Result<Row, AnyError> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let comparison = match subject {
+        Subject::AsyncCheckout => checkouts(bench, &runtime, network),
+        Subject::AsyncTransaction => transactions(bench, &runtime, network),
+        Subject::AsyncNewConnection => new_connections(bench, &runtime, network),
+        Subject::AsyncRecovery => recoveries(bench, &runtime, network),
+        _ => queries(bench, &runtime),
+    };
+    bench.servers.delay(Network::LOOPBACK);
+    Ok(Row::new(subject, network, comparison?))
+}
+
+fn checkouts(bench: &Bench<'_>, runtime: &Runtime, network: Network) -> Result<Comparison, AnyError> {
+    let url = bench.servers.url(network, bench.database);
+    let stock = stock(&url, 1)?;
+    let ours = protected(&url, 1, Verify::EveryCheckout)?;
+    runtime.block_on(async {
+        twenty::bind_each_async(&mut stock.get().await?).await?;
+        twenty::bind_each_async(&mut ours.get().await?).await?;
+        Ok::<_, AnyError>(())
+    })?;
+    bench.servers.delay(network);
+    compare(bench.plan, &mut || timed(|| runtime.block_on(stock.get())), &mut || {
+        timed(|| runtime.block_on(ours.get()))
+    })
+}
+
+/// As in the blocking row, a checkout within the window.
+fn transactions(bench: &Bench<'_>, runtime: &Runtime, network: Network) -> Result<Comparison, AnyError> {
+    let url = bench.servers.url(network, bench.database);
+    let stock = stock(&url, 1)?;
+    let ours = protected(&url, 1, WINDOW)?;
+    let plain = async || -> Result<(), AnyError> {
+        Ok(stock.get().await?.transaction(async |conn| twenty::insert_async(conn).await).await?)
+    };
+    let verified = async || -> Result<(), AnyError> {
+        Ok(ours.get().await?.hot_transaction(async |conn| twenty::insert_async(conn).await).await?)
+    };
+    runtime.block_on(async {
+        plain().await?;
+        verified().await
+    })?;
+    bench.servers.delay(network);
+    compare(bench.plan, &mut || timed(|| runtime.block_on(plain())), &mut || {
+        timed(|| runtime.block_on(verified()))
+    })
+}
+
+fn new_connections(bench: &Bench<'_>, runtime: &Runtime, network: Network) -> Result<Comparison, AnyError> {
+    let url = bench.servers.url(network, bench.database);
+    bench.servers.delay(network);
+    compare(bench.plan.in_blocks_of(2), &mut || timed(|| runtime.block_on(used::<Stock>(&url))), &mut || {
+        timed(|| runtime.block_on(used::<Hot>(&url)))
+    })
+}
+
+async fn used<C: AsyncConnection<Backend = Pg>>(url: &str) -> Result<C, AnyError> {
+    let mut conn = C::establish(url).await?;
+    twenty::bind_each_async(&mut conn).await?;
+    Ok(conn)
+}
+
+/// The protected pool goes on, the stock pool is dropped and opened again.
+fn recoveries(bench: &Bench<'_>, runtime: &Runtime, network: Network) -> Result<Comparison, AnyError> {
+    let mut stage = Stage::set(bench.servers)?;
+    let began = std::time::Instant::now();
+    let mut pairs = Vec::new();
+    while pairs.len() < 2 || began.elapsed() < 2 * bench.plan.budget {
+        let mut times = [0.0; 2];
+        for turn in [pairs.len() % 2, 1 - pairs.len() % 2] {
+            let url = stage.url(network);
+            let took = if turn == 0 {
+                let pool = stock(&url, CONNECTIONS as usize)?;
+                runtime.block_on(use_every_connection(&pool))?;
+                stage.recover(network, || {
+                    drop(pool);
+                    runtime.block_on(use_every_connection(&stock(&url, CONNECTIONS as usize)?))
+                })
+            } else {
+                let pool = protected(&url, CONNECTIONS as usize, Verify::EveryCheckout)?;
+                runtime.block_on(use_every_connection(&pool))?;
+                stage.recover(network, || runtime.block_on(use_every_connection(&pool)))
+            };
+            times[turn] = took?.as_secs_f64();
+        }
+        pairs.push(times);
+    }
+    Ok(Comparison::of(&pairs, pairs.len()))
+}
+
+async fn use_every_connection<C>(pool: &Pool<C>) -> Result<(), AnyError>
+where
+    C: PoolableConnection + AsyncConnection<Backend = Pg> + 'static,
+    AsyncDieselConnectionManager<C>: deadpool::managed::Manager<Type = C>,
+    <AsyncDieselConnectionManager<C> as deadpool::managed::Manager>::Error:
+        std::error::Error + Send + Sync + 'static,
+{
+    let use_one = async || -> Result<Object<C>, AnyError> {
+        let mut conn = pool.get().await?;
+        twenty::bind_each_async(&mut *conn).await?;
+        Ok(conn)
+    };
+    // None goes back before all have answered.
+    try_join_all((0..CONNECTIONS).map(|_| use_one())).await.map(drop)
+}
+
+/// What a plain query costs the application, with binds of types that both know: one of the thread that runs the query
+/// and the connection, without a pooler.
+fn queries(bench: &Bench<'_>, runtime: &Runtime) -> Result<Comparison, AnyError> {
+    let url = bench.servers.cluster.url(bench.database);
+    let (mut stock, mut ours) =
+        runtime.block_on(async { Ok::<_, AnyError>((used::<Stock>(&url).await?, used::<Hot>(&url).await?)) })?;
+    let servers = [
+        Process::numbered(runtime.block_on(backend(&mut stock))?),
+        Process::numbered(runtime.block_on(backend(&mut ours))?),
+    ];
+    let _core = OneCore::shared_with(&servers.each_ref())?;
+    compare(bench.plan.in_blocks_of(5), &mut || a_query(runtime, &mut stock), &mut || a_query(runtime, &mut ours))
+}
+
+fn a_query<C: AsyncConnection<Backend = Pg>>(
+    runtime: &Runtime,
+    conn: &mut C,
+) -> Result<std::time::Duration, AnyError> {
+    let before = processor::time_of_this_thread();
+    runtime.block_on(async {
+        for _ in 0..BATCH {
+            twenty::select_async(conn).await?;
+        }
+        QueryResult::Ok(())
+    })?;
+    Ok((processor::time_of_this_thread() - before) / BATCH)
+}
+
+async fn backend<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<i32> {
+    let asked = diesel::select(diesel::dsl::sql::<Integer>("pg_catalog.pg_backend_pid()"));
+    RunQueryDsl::get_result(asked, conn).await
+}
+
+fn stock(url: &str, size: usize) -> Result<Pool<Stock>, AnyError> {
+    Ok(Pool::builder(AsyncDieselConnectionManager::<Stock>::new(url)).max_size(size).build()?)
+}
+
+fn protected(url: &str, size: usize, verify: Verify) -> Result<Pool<Hot>, AnyError> {
+    let mut config = ManagerConfig::default();
+    config.custom_setup = Box::new(move |url| {
+        let url = url.to_owned();
+        Box::pin(async move { Ok(Hot::establish(&url).await?.verify(verify)) })
+    });
+    Ok(Pool::builder(AsyncDieselConnectionManager::new_with_config(url, config)).max_size(size).build()?)
+}
