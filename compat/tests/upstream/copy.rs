@@ -66,7 +66,8 @@ fn copy_from_of_an_array_of_enums_fails() {
     assert_eq!(inserted.execute(&mut conn), Ok(1), "an INSERT can");
     let one = diesel::copy_from(moods::table).from_insertable(vec![(moods::id.eq(2), moods::one.eq(Some(Happy)))]);
     assert_eq!(one.execute(&mut conn), Ok(1), "without the array it can");
-    let many = diesel::copy_from(moods::table).from_insertable(vec![(moods::id.eq(3), moods::many.eq(vec![Happy]))]);
+    let many =
+        diesel::copy_from(moods::table).from_insertable(vec![(moods::id.eq(3), moods::many.eq(vec![Happy]))]);
     let error = many.execute(&mut conn).expect_err("mended");
     assert!(error.to_string().contains("mood"), "{error}");
     assert_eq!(moods::table.count().get_result(&mut conn), Ok(2i64));
@@ -78,6 +79,7 @@ fn copy_to_reads_null_for_each_value_after_a_null() {
     conn.batch_execute("INSERT INTO moods (id, a, b) VALUES (1, NULL, 2)").expect("a row");
     let right = [Numbers { id: 1, a: None, b: Some(2) }];
     assert_eq!(moods::table.select(Numbers::as_select()).load(&mut conn).as_deref(), Ok(&right[..]), "a SELECT");
-    let copied = diesel::copy_to(moods::table).load::<Numbers, _>(&mut conn).and_then(Iterator::collect::<Result<_, _>>);
+    let copied =
+        diesel::copy_to(moods::table).load::<Numbers, _>(&mut conn).and_then(Iterator::collect::<Result<_, _>>);
     assert_eq!(copied, Ok(vec![Numbers { id: 1, a: None, b: None }]), "mended");
 }
