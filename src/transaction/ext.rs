@@ -51,8 +51,8 @@ pub trait HotUpgradeExt {
     /// Two round trips if nothing changed, as Diesel's own transaction, also if the message looks for new types. The
     /// server plans the check each time. After a change 6 or 7 more, once for each connection. A failed statement costs
     /// one, to ask whether the catalog changed (none behind PgBouncer: the question travels with `ROLLBACK`); if it did,
-    /// three or four more and those of the rerun. While two servers take turns behind one address, 5 more: each
-    /// transaction starts with empty caches.
+    /// three or four more and those of the rerun, and behind PgBouncer about 12 more for each of its server connections.
+    /// While two servers take turns behind one address, 5 more: each transaction starts with empty caches.
     ///
     /// After a change, the server's log has an `ERROR` for the message that was refused; its text names this crate. If
     /// a role may not read `pg_type`, each transaction looks up the types that it uses.
