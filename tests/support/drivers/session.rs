@@ -1,0 +1,173 @@
+//! A connection of either driver while it is in use.
+
+use std::sync::{Mutex, PoisonError};
+
+use diesel::connection::SimpleConnection;
+use diesel::deserialize::FromSqlRow;
+use diesel::expression::QueryMetadata;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
+use diesel::query_dsl::CompatibleType;
+use diesel::result::Error;
+use diesel_async::{AsyncConnection, AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPgConnection;
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
+
+use crate::support::drivers::{Kind, wait};
+
+/// Each query of Diesel's runs on it, and each transaction.
+pub(crate) enum Session<'a> {
+    Blocking(&'a mut PgConnection, Kind),
+    Async(&'a mut HotUpgradeAsyncPgConnection),
+    StockAsync(&'a mut AsyncPgConnection),
+}
+
+/// What a transaction does. An async closure has to be cloned to run again; this is shared by its clones.
+struct Work<'a, T>(Mutex<&'a mut (dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send)>);
+
+impl<'a, T> Work<'a, T> {
+    fn new(work: &'a mut (dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send)) -> Self {
+        Work(Mutex::new(work))
+    }
+
+    fn run(&self, mut session: Session<'_>) -> QueryResult<T> {
+        (self.0.lock().unwrap_or_else(PoisonError::into_inner))(&mut session)
+    }
+}
+
+impl Session<'_> {
+    pub(crate) fn load<Q, U>(&mut self, query: Q) -> QueryResult<Vec<U>>
+    where
+        Q: AsQuery + diesel::RunQueryDsl<PgConnection> + Send,
+        Q::Query: QueryFragment<Pg> + QueryId + Send,
+        Q::SqlType: CompatibleType<U, Pg>,
+        Pg: QueryMetadata<Q::SqlType>,
+        U: FromSqlRow<<Q::SqlType as CompatibleType<U, Pg>>::SqlType, Pg> + Send + 'static,
+        <Q::SqlType as CompatibleType<U, Pg>>::SqlType: 'static,
+    {
+        match self {
+            Session::Blocking(conn, _) => diesel::RunQueryDsl::load(query, *conn),
+            Session::Async(conn) => wait(diesel_async::RunQueryDsl::load(query, *conn)),
+            Session::StockAsync(conn) => wait(diesel_async::RunQueryDsl::load(query, *conn)),
+        }
+    }
+
+    /// By `hot_query`, if there is one.
+    pub(crate) fn hot_load<Q, U>(&mut self, query: Q) -> QueryResult<Vec<U>>
+    where
+        Q: AsQuery + diesel::RunQueryDsl<PgConnection> + Send,
+        Q::Query: QueryFragment<Pg> + QueryId + Send,
+        Q::SqlType: CompatibleType<U, Pg>,
+        Pg: QueryMetadata<Q::SqlType>,
+        U: FromSqlRow<<Q::SqlType as CompatibleType<U, Pg>>::SqlType, Pg> + Send + 'static,
+        <Q::SqlType as CompatibleType<U, Pg>>::SqlType: 'static,
+    {
+        match self {
+            Session::Blocking(conn, Kind::Hot) => conn.hot_query(query).load(),
+            Session::Async(conn) => wait(conn.hot_query(query).load()),
+            Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => self.load(query),
+        }
+    }
+
+    pub(crate) fn get<Q, U>(&mut self, query: Q) -> QueryResult<U>
+    where
+        Q: AsQuery + diesel::RunQueryDsl<PgConnection> + Send,
+        Q::Query: QueryFragment<Pg> + QueryId + Send,
+        Q::SqlType: CompatibleType<U, Pg>,
+        Pg: QueryMetadata<Q::SqlType>,
+        U: FromSqlRow<<Q::SqlType as CompatibleType<U, Pg>>::SqlType, Pg> + Send + 'static,
+        <Q::SqlType as CompatibleType<U, Pg>>::SqlType: 'static,
+    {
+        self.load(query)?.into_iter().next().ok_or(Error::NotFound)
+    }
+
+    pub(crate) fn execute<Q>(&mut self, query: Q) -> QueryResult<usize>
+    where
+        Q: QueryFragment<Pg> + QueryId + Send,
+    {
+        match self {
+            Session::Blocking(conn, _) => Connection::execute_returning_count(*conn, &query),
+            Session::Async(conn) => wait(AsyncConnectionCore::execute_returning_count(*conn, query)),
+            Session::StockAsync(conn) => wait(AsyncConnectionCore::execute_returning_count(*conn, query)),
+        }
+    }
+
+    pub(crate) fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
+        match self {
+            Session::Blocking(conn, _) => conn.batch_execute(sql),
+            Session::Async(conn) => wait(conn.batch_execute(sql)),
+            Session::StockAsync(conn) => wait(conn.batch_execute(sql)),
+        }
+    }
+
+    /// A plain transaction.
+    pub(crate) fn transaction<T: Send>(
+        &mut self,
+        mut work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
+    ) -> QueryResult<T> {
+        let work = &Work::new(&mut work);
+        match self {
+            Session::Blocking(conn, kind) => conn.transaction(|conn| work.run(Session::Blocking(conn, *kind))),
+            Session::Async(conn) => wait(conn.transaction(async move |conn| work.run(Session::Async(conn)))),
+            Session::StockAsync(conn) => {
+                wait(conn.transaction(async move |conn| work.run(Session::StockAsync(conn))))
+            }
+        }
+    }
+
+    /// A verified transaction.
+    pub(crate) fn hot_transaction<T: Send>(
+        &mut self,
+        mut work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
+    ) -> QueryResult<T> {
+        match self {
+            Session::Blocking(conn, Kind::Hot) => {
+                let work = &Work::new(&mut work);
+                conn.hot_transaction(|conn| work.run(Session::Blocking(conn, Kind::Hot)))
+            }
+            Session::Async(conn) => {
+                let work = &Work::new(&mut work);
+                wait(conn.hot_transaction(async move |conn| work.run(Session::Async(conn))))
+            }
+            Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => self.transaction(work),
+        }
+    }
+
+    /// The same, with SQL that runs before the check.
+    pub(crate) fn hot_transaction_after<T: Send>(
+        &mut self,
+        before_probe: &str,
+        mut work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
+    ) -> QueryResult<T> {
+        match self {
+            Session::Blocking(conn, Kind::Hot) => {
+                let work = &Work::new(&mut work);
+                conn.hot_transaction_with(
+                    |builder| builder.before_probe(before_probe),
+                    |conn| work.run(Session::Blocking(conn, Kind::Hot)),
+                )
+            }
+            Session::Async(conn) => {
+                let work = &Work::new(&mut work);
+                wait(conn.hot_transaction_with(
+                    |builder| builder.before_probe(before_probe),
+                    async move |conn| work.run(Session::Async(conn)),
+                ))
+            }
+            Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => self.transaction(|conn| {
+                conn.batch_execute(before_probe)?;
+                work(conn)
+            }),
+        }
+    }
+
+    /// A stock connection has nothing to synchronize.
+    pub(crate) fn synchronize(&mut self) -> QueryResult<()> {
+        match self {
+            Session::Blocking(conn, Kind::Hot) => synchronize(conn).map(drop),
+            Session::Async(conn) => wait(conn.synchronize()).map(drop),
+            Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => Ok(()),
+        }
+    }
+}
