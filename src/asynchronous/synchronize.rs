@@ -169,6 +169,7 @@ impl HotUpgradeAsyncPgConnection {
             }
             Settled::Anew { found, is_suspended } => {
                 note_move(before, &found);
+                self.note_wear(before, &found);
                 if !is_emptied {
                     self.empty(is_suspended);
                 }
@@ -178,6 +179,15 @@ impl HotUpgradeAsyncPgConnection {
                 });
                 Ok(outcome(before, &found))
             }
+        }
+    }
+
+    /// If nobody prepares statements on the new server, those that tokio-postgres keeps for itself are gone. With a
+    /// statement cache, the check is gone too, and that is noticed; without one, it is prepared each time.
+    fn note_wear(&mut self, before: Option<&Arc<Snapshot>>, found: &Snapshot) {
+        let has_other_server = before.is_some_and(|before| before.place.identity != found.place.identity);
+        if has_other_server && matches!(self.cache_size, CacheSize::Disabled) {
+            self.is_worn |= !self.memory.with(notes::is_prepared_by_pooler);
         }
     }
 

@@ -1,9 +1,6 @@
 //! The connection for diesel-async, on real servers, beside stock diesel-async, which is the control that must fail.
 
 mod cancellation;
-mod clones;
-mod collision;
-mod errors;
 mod heals;
 mod one_load;
 mod other_queries;
@@ -13,12 +10,12 @@ mod switch;
 mod tenants;
 mod tools;
 mod transactions;
+mod unknown_types;
 
 // Other programs use the rest.
 #[allow(dead_code, unused_imports)]
 #[path = "../support"]
 mod support {
-    pub(crate) mod diverging;
     pub(crate) mod freshness;
     pub(crate) mod meaning;
     pub(crate) mod own_process;

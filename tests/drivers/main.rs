@@ -44,8 +44,8 @@ for_both_drivers! {
     servers:
         every_connection_survives_each_switch
         every_connection_survives_each_switch_without_a_statement_cache
-        every_connection_survives_if_the_pooler_prepares_nothing
-        every_connection_survives_if_nobody_prepares_anything
+        a_connection_survives_if_the_pooler_prepares_nothing
+        a_connection_survives_if_nobody_prepares_anything
         two_hundred_prepared_statements_survive
         a_held_connection_survives_in_verified_transactions_and_after_synchronize
         a_type_that_took_the_old_oid_gives_no_wrong_answer

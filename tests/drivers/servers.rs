@@ -42,30 +42,33 @@ pub(crate) fn every_connection_survives_each_switch_without_a_statement_cache(dr
     survives(driver, 200, CacheSize::Disabled);
 }
 
-/// With one server connection: a statement that was prepared is there, until the switch.
-pub(crate) fn every_connection_survives_if_the_pooler_prepares_nothing(driver: Driver) {
-    let config = PgBouncerConfig { max_prepared_statements: 0, default_pool_size: 1, ..Default::default() };
-    let upgrade = Upgrade::start(config).expect("two servers and a pooler");
-    let hot = driver.pool(&upgrade.url(), 1, Options::HOT);
-    let stock = driver.pool(&upgrade.url(), 1, Options::STOCK);
-    assert_eq!(hot.on_every_connection(plain), NOTHING_WRONG);
-    assert_eq!(stock.on_every_connection(plain), NOTHING_WRONG);
+/// Behind a pooler that prepares nothing for its clients, so there is one client, and one connection to the server. The
+/// control is in no pool: a pool's ping may fail too, upon which the connection is replaced.
+fn survives_alone(driver: Driver, cache: CacheSize) {
+    let config = || PgBouncerConfig { max_prepared_statements: 0, default_pool_size: 1, ..Default::default() };
+    let upgrade = Upgrade::start(config()).expect("two servers and a pooler");
+    let pool = driver.pool(&upgrade.url(), 1, Options { cache, ..Options::HOT });
+    assert_eq!(pool.on_every_connection(plain), NOTHING_WRONG);
+    for server in [upgrade.new, upgrade.old, upgrade.new] {
+        upgrade.switch_to(server).expect("a switch");
+        assert_eq!(pool.on_every_connection(plain), NOTHING_WRONG, "on {}", server.major());
+        assert_eq!(pool.on_every_connection(verified), NOTHING_WRONG, "on {}", server.major());
+    }
+    drop((pool, upgrade));
+    let upgrade = Upgrade::start(config()).expect("two servers and a pooler");
+    let mut stock = driver.connect(&upgrade.url(), Options { cache, ..Options::STOCK });
+    assert_eq!(plain(&mut stock.session()), Ok(()));
     upgrade.switch_to(upgrade.new).expect("a switch");
-    assert_eq!(hot.on_every_connection(plain), NOTHING_WRONG);
-    assert_ne!(stock.on_every_connection(plain), NOTHING_WRONG, "the control");
+    assert!(plain(&mut stock.session()).is_err(), "the control");
 }
 
-/// With one server connection, since diesel-async prepares every statement, also those that it does not keep.
-pub(crate) fn every_connection_survives_if_nobody_prepares_anything(driver: Driver) {
-    let config = PgBouncerConfig { max_prepared_statements: 0, default_pool_size: 1, ..Default::default() };
-    let upgrade = Upgrade::start(config).expect("two servers and a pooler");
-    let hot = driver.pool(&upgrade.url(), 1, Options { cache: CacheSize::Disabled, ..Options::HOT });
-    let stock = driver.pool(&upgrade.url(), 1, Options { cache: CacheSize::Disabled, ..Options::STOCK });
-    assert_eq!(hot.on_every_connection(plain), NOTHING_WRONG);
-    assert_eq!(stock.on_every_connection(plain), NOTHING_WRONG);
-    upgrade.switch_to(upgrade.new).expect("a switch");
-    assert_eq!(hot.on_every_connection(plain), NOTHING_WRONG);
-    assert_ne!(stock.on_every_connection(plain), NOTHING_WRONG, "the control");
+/// diesel-async's connection is replaced: statements that tokio-postgres keeps for itself are gone, too.
+pub(crate) fn a_connection_survives_if_the_pooler_prepares_nothing(driver: Driver) {
+    survives_alone(driver, CacheSize::Unbounded);
+}
+
+pub(crate) fn a_connection_survives_if_nobody_prepares_anything(driver: Driver) {
+    survives_alone(driver, CacheSize::Disabled);
 }
 
 /// Each is another statement, and binds an enum.
@@ -179,6 +182,9 @@ pub(crate) fn two_servers_in_turn_are_both_right(driver: Driver) {
         take_in_turn(&pgbouncer, DATABASE, servers.each_ref(), Through::LoadBalancer).expect("both servers");
     let mut hot = driver.connect(&pgbouncer.url(DATABASE), Options::HOT);
     hot.session().synchronize().expect("a first look");
+    for round in 0..4 {
+        assert_eq!(verified_label(&mut hot.session()), Ok(()), "round {round}, before any plain statement");
+    }
     let mut starts = HashSet::new();
     for round in 0..12 {
         // As documented, plain statements may be wrong: nothing is asked before them.
@@ -186,8 +192,14 @@ pub(crate) fn two_servers_in_turn_are_both_right(driver: Driver) {
         assert_eq!(verified_label(&mut hot.session()), Ok(()), "round {round}");
         let _ = label_in_a_plain_transaction(&mut hot.session());
         assert_eq!(verified_label(&mut hot.session()), Ok(()), "round {round}");
-        let start = diesel::select(sql::<Text>("concat(pg_postmaster_start_time())"));
-        starts.insert(hot.session().hot_transaction(|conn| conn.get::<_, String>(start.clone())).expect("a start"));
+        // Also of one statement more, for another parity.
+        for _ in 0..2 {
+            let start: QueryResult<String> = hot.session().hot_transaction(|conn| {
+                conn.get(diesel::select(sql::<Text>("concat(pg_postmaster_start_time())")))
+            });
+            starts.insert(start.expect("a start"));
+        }
+        hot.session().batch_execute("SELECT 1").expect("a statement");
     }
     assert_eq!(starts.len(), 2, "one server answered all");
     let mut stock = driver.connect(&pgbouncer.url(DATABASE), Options::STOCK);

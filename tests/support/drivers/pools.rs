@@ -89,14 +89,17 @@ impl Driver {
                 Pool::Blocking(builder.build(manager).expect("a pool"))
             }
             (Driver::Blocking, Kind::Stock) => {
-                let builder = fixture::builder(size).connection_customizer(Box::new(StatementCache(options.cache)));
+                let builder =
+                    fixture::builder(size).connection_customizer(Box::new(StatementCache(options.cache)));
                 Pool::StockBlocking(builder.build(ConnectionManager::new(url)).expect("a pool"))
             }
             (Driver::Async, Kind::Hot) => {
                 let verify = options.verify;
                 Pool::Async(wait(bb8(url, size, options.cache, move |conn: Hot| conn.verify(verify))))
             }
-            (Driver::Async, Kind::Stock) => Pool::StockAsync(wait(bb8(url, size, options.cache, |conn: Stock| conn))),
+            (Driver::Async, Kind::Stock) => {
+                Pool::StockAsync(wait(bb8(url, size, options.cache, |conn: Stock| conn)))
+            }
         }
     }
 }
@@ -160,9 +163,7 @@ impl Pool {
             Pool::StockBlocking(pool) => {
                 pool.get().map(CheckedOut::StockBlocking).map_err(|error| error.to_string())
             }
-            Pool::Async(pool) => {
-                wait(pool.get_owned()).map(CheckedOut::Async).map_err(|error| error.to_string())
-            }
+            Pool::Async(pool) => wait(pool.get_owned()).map(CheckedOut::Async).map_err(|error| error.to_string()),
             Pool::StockAsync(pool) => {
                 wait(pool.get_owned()).map(CheckedOut::StockAsync).map_err(|error| error.to_string())
             }
