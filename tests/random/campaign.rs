@@ -1,6 +1,6 @@
 //! Random actions on four servers.
 
-use crate::clients::{Checkout, Client, Memory};
+use crate::clients::{Client, Memory};
 use crate::keys::{TRACKED, TYPES};
 use crate::model::{CALM, Ddl, Kind, TEMPORARY_SCHEMA, USUAL};
 use crate::plan::Bounds;
@@ -8,6 +8,7 @@ use crate::promises::Use;
 use crate::report::{Report, Situation};
 use crate::sites::{AnyError, LETTERS, Sites};
 use crate::steps::{Findings, Scope, Step};
+use crate::support::drivers::{Driver, Session};
 
 /// Actions of a round. Each has new connections.
 const ROUND: u64 = 60;
@@ -18,6 +19,7 @@ const TARGETS: [usize; 6] = [0, 1, 0, 1, 2, 3];
 
 pub(crate) struct Campaign {
     rng: fastrand::Rng,
+    driver: Driver,
     sites: Sites,
     clients: Vec<Client>,
     action: u64,
@@ -44,10 +46,10 @@ impl Mood {
 }
 
 impl Campaign {
-    pub(crate) fn start(seed: u64, majors: [u32; 2]) -> Result<Campaign, AnyError> {
+    pub(crate) fn start(driver: Driver, seed: u64, majors: [u32; 2]) -> Result<Campaign, AnyError> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let sites = Sites::start(&mut rng, majors)?;
-        Ok(Campaign { rng, sites, clients: Vec::new(), action: 1, mood: Mood::default() })
+        Ok(Campaign { rng, driver, sites, clients: Vec::new(), action: 1, mood: Mood::default() })
     }
 
     pub(crate) fn promote(&mut self, report: &mut Report) -> Result<(), AnyError> {
@@ -73,7 +75,7 @@ impl Campaign {
             report.note(self.action, "switch to A");
             self.sites.switch_to(0)?;
         }
-        self.clients = Client::all(&self.sites)?;
+        self.clients = Client::all(self.driver, &self.sites)?;
         for _ in 0..if is_calm { CALM_ROUND } else { ROUND } {
             match self.rng.u8(..100) {
                 0..16 if has_ddl => self.change(report)?,
@@ -130,18 +132,19 @@ impl Campaign {
 
     /// A few steps on one connection. For a pool they are one checkout.
     fn use_client(&mut self, report: &mut Report) -> Result<(), AnyError> {
-        let Campaign { rng, sites, clients, action, mood } = self;
+        let Campaign { rng, sites, clients, action, mood, .. } = self;
         let index = rng.usize(..clients.len());
         let Client { name, by, direct, memory, source } = &mut clients[index];
         let is_asked = *by == Use::Verified;
-        let mut session = Session { name, by: *by, direct: *direct, memory, sites, action: *action, is_asked };
-        let mut conn = source.check_out()?;
+        let mut visit = Visit { name, by: *by, direct: *direct, memory, sites, action: *action, is_asked };
+        let mut checkout = source.check_out()?;
+        let mut conn = checkout.session();
         if direct.is_some() {
-            session.memory.notice_session(&mut conn)?;
+            visit.memory.notice_session(&mut conn)?;
         }
         for _ in 0..rng.usize(1..=4) {
-            let step = session.draw(rng, mood);
-            if session.run(&mut conn, &step, report)? {
+            let step = visit.draw(rng, mood);
+            if visit.run(&mut conn, &step, report)? {
                 break;
             }
         }
@@ -150,7 +153,7 @@ impl Campaign {
 }
 
 /// One use of a connection.
-struct Session<'a> {
+struct Visit<'a> {
     name: &'static str,
     by: Use,
     direct: Option<usize>,
@@ -161,7 +164,7 @@ struct Session<'a> {
     is_asked: bool,
 }
 
-impl Session<'_> {
+impl Visit<'_> {
     fn site(&self) -> usize {
         self.direct.unwrap_or(self.sites.current)
     }
@@ -192,7 +195,7 @@ impl Session<'_> {
     }
 
     /// Says whether it changed what names mean: then nothing is promised to plain statements of the same checkout.
-    fn run(&mut self, conn: &mut Checkout<'_>, step: &Step, report: &mut Report) -> Result<bool, AnyError> {
+    fn run(&mut self, conn: &mut Session<'_>, step: &Step, report: &mut Report) -> Result<bool, AnyError> {
         let site = self.site();
         report.note(self.action, &format!("{} on {}: {}", self.name, LETTERS[site], step.shown()));
         if let Some(ddl) = step.ddl() {

@@ -1,23 +1,19 @@
 //! Who uses the servers: pools that ask at checkouts, pools with a window, connections that are held, and the control.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use diesel::connection::CacheSize;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::r2d2::{
-    ConnectionManager, CustomizeConnection, Error, NopConnectionCustomizer, Pool, PooledConnection,
-};
 use diesel::sql_types::Integer;
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, Verify};
-use fixture::builder;
+use diesel_postgres_hot_upgrade::Verify;
 
 use crate::model::{Catalog, DEFAULT_PATH, Path};
 use crate::promises::Use;
 use crate::sites::{AnyError, DATABASE, Sites};
 use crate::steps::Findings;
+use crate::support::drivers::{self, Driver, Kind, Options, Session};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -55,53 +51,50 @@ pub(crate) struct Seen {
 }
 
 pub(crate) enum Source {
-    Hot(Pool<HotUpgradeManager>),
-    Stock(Pool<ConnectionManager<PgConnection>>),
-    Held(Box<PgConnection>),
+    Pooled(drivers::Pool),
+    Held(drivers::Connection),
 }
 
 /// A connection in use.
 pub(crate) enum Checkout<'a> {
-    Hot(PooledConnection<HotUpgradeManager>),
-    Stock(PooledConnection<ConnectionManager<PgConnection>>),
-    Held(&'a mut PgConnection),
+    Pooled(Box<drivers::Checkout>),
+    Held(&'a mut drivers::Connection),
 }
 
 impl Client {
     /// One of each kind.
-    pub(crate) fn all(sites: &Sites) -> Result<Vec<Client>, AnyError> {
+    pub(crate) fn all(driver: Driver, sites: &Sites) -> Result<Vec<Client>, AnyError> {
         let (cached, uncached) = (CacheSize::Unbounded, CacheSize::Disabled);
+        let new = |name, by, direct, url: &_, cache| Self::new(driver, name, by, direct, url, cache);
         let pooler = sites.pgbouncer.url(DATABASE);
         let direct = sites.all[0].cluster.url(DATABASE);
         Ok(vec![
-            Self::new("checkouts", Use::Verified, None, &pooler, cached)?,
-            Self::new("checkouts without a statement cache", Use::Verified, None, &pooler, uncached)?,
-            Self::new("window", Use::Window, None, &pooler, cached)?,
-            Self::new("held", Use::Held, None, &pooler, cached)?,
-            Self::new("held without a statement cache", Use::Held, None, &pooler, uncached)?,
-            Self::new("checkouts, directly", Use::Verified, Some(0), &direct, cached)?,
-            Self::new("window, directly", Use::Window, Some(0), &direct, cached)?,
-            Self::new("held, directly", Use::Held, Some(0), &direct, cached)?,
-            Self::new("stock", Use::Stock, None, &pooler, cached)?,
+            new("checkouts", Use::Verified, None, &pooler, cached)?,
+            new("checkouts without a statement cache", Use::Verified, None, &pooler, uncached)?,
+            new("window", Use::Window, None, &pooler, cached)?,
+            new("held", Use::Held, None, &pooler, cached)?,
+            new("held without a statement cache", Use::Held, None, &pooler, uncached)?,
+            new("checkouts, directly", Use::Verified, Some(0), &direct, cached)?,
+            new("window, directly", Use::Window, Some(0), &direct, cached)?,
+            new("held, directly", Use::Held, Some(0), &direct, cached)?,
+            new("stock", Use::Stock, None, &pooler, cached)?,
         ])
     }
 
     fn new(
+        driver: Driver,
         name: &'static str,
         by: Use,
         direct: Option<usize>,
         url: &str,
         cache: CacheSize,
     ) -> Result<Client, AnyError> {
+        let verify = if by == Use::Window { Verify::AtMostEvery(WINDOW) } else { Verify::EveryCheckout };
+        let kind = if by == Use::Stock { Kind::Stock } else { Kind::Hot };
+        let options = Options { kind, cache, verify };
         let source = match by {
-            Use::Stock => Source::Stock(builder(1).build(ConnectionManager::new(url))?),
-            Use::Held => {
-                let mut conn = PgConnection::establish(url)?;
-                conn.set_prepared_statement_cache_size(cache);
-                Source::Held(Box::new(conn))
-            }
-            Use::Window => Source::Hot(hot_pool(url, Verify::AtMostEvery(WINDOW), cache)?),
-            _ => Source::Hot(hot_pool(url, Verify::EveryCheckout, cache)?),
+            Use::Held => Source::Held(driver.try_connect(url, options)?),
+            _ => Source::Pooled(driver.pool(url, 1, options)),
         };
         let memory = Memory {
             path: DEFAULT_PATH,
@@ -116,54 +109,20 @@ impl Client {
     }
 }
 
-fn hot_pool(url: &str, verify: Verify, cache: CacheSize) -> Result<Pool<HotUpgradeManager>, AnyError> {
-    let inner: Box<dyn CustomizeConnection<PgConnection, Error>> = match cache {
-        CacheSize::Disabled => Box::new(DisableStatementCache),
-        _ => Box::new(NopConnectionCustomizer),
-    };
-    let customizer = Box::new(HotUpgradeCustomizer::wrap(inner));
-    Ok(builder(1).connection_customizer(customizer).build(HotUpgradeManager::new(url).verify(verify))?)
-}
-
-#[derive(Debug)]
-struct DisableStatementCache;
-
-impl CustomizeConnection<PgConnection, Error> for DisableStatementCache {
-    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        Ok(())
-    }
-}
-
 impl Source {
     pub(crate) fn check_out(&mut self) -> Result<Checkout<'_>, String> {
-        let failed = |error| format!("checkout: {error}");
         Ok(match self {
-            Source::Hot(pool) => Checkout::Hot(pool.get().map_err(failed)?),
-            Source::Stock(pool) => Checkout::Stock(pool.get().map_err(failed)?),
+            Source::Pooled(pool) => Checkout::Pooled(Box::new(pool.get()?)),
             Source::Held(conn) => Checkout::Held(conn),
         })
     }
 }
 
-impl Deref for Checkout<'_> {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
+impl Checkout<'_> {
+    pub(crate) fn session(&mut self) -> Session<'_> {
         match self {
-            Checkout::Hot(conn) => conn,
-            Checkout::Stock(conn) => conn,
-            Checkout::Held(conn) => conn,
-        }
-    }
-}
-
-impl DerefMut for Checkout<'_> {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Checkout::Hot(conn) => conn,
-            Checkout::Stock(conn) => conn,
-            Checkout::Held(conn) => conn,
+            Checkout::Pooled(conn) => conn.session(),
+            Checkout::Held(conn) => conn.session(),
         }
     }
 }
@@ -186,8 +145,8 @@ impl Memory {
     }
 
     /// A pool may have replaced a connection, and with it what was the session's own.
-    pub(crate) fn notice_session(&mut self, conn: &mut PgConnection) -> QueryResult<()> {
-        let now = diesel::select(sql::<Integer>("pg_catalog.pg_backend_pid()")).get_result(conn)?;
+    pub(crate) fn notice_session(&mut self, conn: &mut Session<'_>) -> QueryResult<()> {
+        let now = conn.get(diesel::select(sql::<Integer>("pg_catalog.pg_backend_pid()")))?;
         if self.session.replace(now) != Some(now) {
             self.path = DEFAULT_PATH;
             self.temporary = Catalog::default();

@@ -5,7 +5,9 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Array, HasSqlType, Nullable, Oid, SingleValue, SqlType, is_nullable};
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, track};
+use diesel_postgres_hot_upgrade::track;
+
+use crate::support::drivers::Session;
 
 /// What Diesel looks a type up by: its name, and its schema if that is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,15 +129,15 @@ pub(crate) struct Answer {
     pub(crate) array: Option<u32>,
 }
 
-fn answer<const KEY: usize, const ARRAY: bool>(conn: &mut PgConnection, healed: bool) -> QueryResult<Answer> {
+fn answer<const KEY: usize, const ARRAY: bool>(conn: &mut Session<'_>, healed: bool) -> QueryResult<Answer> {
     let query = Meaning::<KEY, ARRAY>;
-    if healed { conn.hot_query(query).get_result() } else { query.get_result(conn) }
+    if healed { conn.hot_get(query) } else { conn.get(query) }
 }
 
 macro_rules! for_each_key {
     ($($key:literal)*) => {
         /// Binds the type that a key finds, or its array; with `hot_query` if `healed`.
-        pub(crate) fn ask(conn: &mut PgConnection, key: usize, array: bool, healed: bool) -> QueryResult<Answer> {
+        pub(crate) fn ask(conn: &mut Session<'_>, key: usize, array: bool, healed: bool) -> QueryResult<Answer> {
             match (key, array) {
                 $(($key, false) => answer::<$key, false>(conn, healed),
                 ($key, true) => answer::<$key, true>(conn, healed),)*

@@ -15,10 +15,12 @@
 //!
 //! | | |
 //! |---|---|
-//! | `cargo test --test random` | 1,000 answers of one seed, always the same: half a minute |
+//! | `cargo test --test random` | 1,000 answers of one seed for each driver, always the same: half a minute |
 //! | `RANDOM_ANSWERS=20000 cargo test --test random -- --nocapture` | the long run: twenty campaigns, ten minutes |
 //! | `RANDOM_SEED=… cargo test --test random` | repeats one campaign. What is broken is shown with its seed |
 //! | `RANDOM_VERBOSE=1` | prints each action, and the crate's log |
+//!
+//! Each driver has a test, in one process or another: blocking Diesel in r2d2, and diesel-async in bb8.
 //!
 //! A campaign is 1,000 answers or more on servers of its own. It has rounds with new connections. In the first two
 //! rounds A, B and C have the same types but for the rows of tables, so a copy looks like the original. Some rounds are
@@ -62,6 +64,16 @@ mod sites;
 mod steps;
 
 use report::Report;
+use support::drivers::Driver;
+use support::own_process::in_a_process_of_its_own;
+
+// Other programs use the rest.
+#[allow(dead_code, unused_imports)]
+#[path = "../support"]
+mod support {
+    pub(crate) mod drivers;
+    pub(crate) mod own_process;
+}
 
 /// What CI asks for.
 const ANSWERS: usize = 1_000;
@@ -71,6 +83,17 @@ const SEED: u64 = 61_416;
 
 #[test]
 fn whatever_happens_to_servers_and_types_no_answer_is_wrong() {
+    no_answer_is_wrong(Driver::Blocking);
+}
+
+/// What is tracked belongs to the process.
+#[test]
+fn whatever_happens_to_servers_and_types_no_answer_of_diesel_async_is_wrong() {
+    let name = "whatever_happens_to_servers_and_types_no_answer_of_diesel_async_is_wrong";
+    in_a_process_of_its_own(module_path!(), name, || no_answer_is_wrong(Driver::Async));
+}
+
+fn no_answer_is_wrong(driver: Driver) {
     let answers = number("RANDOM_ANSWERS").map_or(ANSWERS, |answers| answers as usize);
     let is_long = answers > ANSWERS;
     let seed = number("RANDOM_SEED")
@@ -82,7 +105,7 @@ fn whatever_happens_to_servers_and_types_no_answer_is_wrong() {
     }
     let mut report = Report::new(is_verbose);
     for seed in run::seeds(seed, answers) {
-        let outcome = run::run(seed, &mut report);
+        let outcome = run::run(driver, seed, &mut report);
         outcome.unwrap_or_else(|error| panic!("RANDOM_SEED={seed}: {error}\n{}", report.last()));
     }
     println!("{report}");

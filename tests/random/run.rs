@@ -6,6 +6,7 @@ use crate::campaign::Campaign;
 use crate::keys::track_some;
 use crate::report::Report;
 use crate::sites::AnyError;
+use crate::support::drivers::Driver;
 
 /// How many answers a campaign gives, or more.
 const ANSWERS: usize = 1_000;
@@ -53,11 +54,11 @@ pub(crate) fn seeds(first: u64, answers: usize) -> Vec<u64> {
 }
 
 /// Runs one campaign: on servers of its own, until they have given [`ANSWERS`].
-pub(crate) fn run(seed: u64, report: &mut Report) -> Result<(), AnyError> {
+pub(crate) fn run(driver: Driver, seed: u64, report: &mut Report) -> Result<(), AnyError> {
     let before = report.answers();
     let majors = MAJORS[(seed / 4 % 3) as usize];
     report.begin(seed, majors);
-    let mut campaign = Campaign::start(seed, majors)?;
+    let mut campaign = Campaign::start(driver, seed, majors)?;
     for round in 0.. {
         let is_tracked = matches!(Tracked::of(seed), Tracked::From(first) if round >= first);
         if is_tracked {

@@ -1,14 +1,13 @@
 //! What is done with a connection, and what it answers.
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
-use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
 
 use crate::keys::{Answer, KEYS, ask, shown};
 use crate::model::{Catalog, Ddl, Path};
 use crate::plan::create_temporary;
 use crate::promises::{Grade, Use, bound};
+use crate::support::drivers::Session;
 
 /// A bind of a type, or of its array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +98,7 @@ impl Findings {
         !self.is_refused && self.answers.iter().all(|found| found.result.is_ok())
     }
 
-    fn ask(&mut self, conn: &mut PgConnection, asks: &[Ask], scope: &Scope) -> QueryResult<()> {
+    fn ask(&mut self, conn: &mut Session<'_>, asks: &[Ask], scope: &Scope) -> QueryResult<()> {
         for one in asks {
             let result = ask(conn, one.key, one.array, false);
             self.note(*one, scope, &result);
@@ -115,15 +114,15 @@ impl Findings {
         self.answers.push(Found { ask, path: scope.path, exists, is_young, result });
     }
 
-    fn set_path(&mut self, conn: &mut PgConnection, path: Path) -> QueryResult<()> {
+    fn set_path(&mut self, conn: &mut Session<'_>, path: Path) -> QueryResult<()> {
         conn.batch_execute(&set_local(path))?;
         self.synchronize(conn)
     }
 
-    fn synchronize(&mut self, conn: &mut PgConnection) -> QueryResult<()> {
-        let outcome = synchronize(conn);
+    fn synchronize(&mut self, conn: &mut Session<'_>) -> QueryResult<()> {
+        let outcome = conn.synchronize();
         self.is_refused |= matches!(&outcome, Err(error) if error.to_string().contains("before_probe"));
-        outcome.map(drop)
+        outcome
     }
 }
 
@@ -132,7 +131,7 @@ fn set_local(path: Path) -> String {
 }
 
 impl Step {
-    pub(crate) fn run(&self, conn: &mut PgConnection, scope: &Scope) -> Findings {
+    pub(crate) fn run(&self, conn: &mut Session<'_>, scope: &Scope) -> Findings {
         let mut findings = Findings::default();
         let outcome = self.attempt(conn, scope, &mut findings);
         // An error of the transaction itself, of its `BEGIN` for one.
@@ -149,7 +148,7 @@ impl Step {
         findings
     }
 
-    fn attempt(&self, conn: &mut PgConnection, scope: &Scope, findings: &mut Findings) -> QueryResult<()> {
+    fn attempt(&self, conn: &mut Session<'_>, scope: &Scope, findings: &mut Findings) -> QueryResult<()> {
         match self {
             Step::Plain(one) => findings.ask(conn, &[*one], scope),
             Step::Query(one) => {
@@ -172,7 +171,7 @@ impl Step {
                 findings.ask(conn, asks, &scope)?;
                 if *is_kept { Ok(()) } else { Err(Error::RollbackTransaction) }
             }),
-            Step::Synchronize => synchronize(conn).map(drop),
+            Step::Synchronize => conn.synchronize(),
             Step::Temporary { name, is_table } => conn.batch_execute(&create_temporary(name, *is_table)),
             Step::SetPath(path) => conn.batch_execute(&format!("SET search_path = {}", path.join(", "))),
         }
@@ -204,7 +203,7 @@ impl Step {
 }
 
 fn as_tenant(
-    conn: &mut PgConnection,
+    conn: &mut Session<'_>,
     scope: &Scope,
     path: Path,
     how: Tenancy,
@@ -213,21 +212,15 @@ fn as_tenant(
 ) -> QueryResult<()> {
     let tenant = Scope { path, ..scope.clone() };
     match how {
-        Tenancy::BeforeProbe => conn.hot_transaction_with(
-            |builder| builder.before_probe(set_local(path)),
-            |conn| {
-                *findings = Findings::default();
-                findings.ask(conn, asks, &tenant)
-            },
-        ),
-        Tenancy::Nested => conn.hot_transaction_with(
-            |builder| builder.before_probe(set_local(path)),
-            |conn| {
-                *findings = Findings::default();
-                conn.hot_transaction(|conn| findings.ask(conn, asks, &tenant))?;
-                findings.ask(conn, after, &tenant)
-            },
-        ),
+        Tenancy::BeforeProbe => conn.hot_transaction_after(&set_local(path), |conn| {
+            *findings = Findings::default();
+            findings.ask(conn, asks, &tenant)
+        }),
+        Tenancy::Nested => conn.hot_transaction_after(&set_local(path), |conn| {
+            *findings = Findings::default();
+            conn.hot_transaction(|conn| findings.ask(conn, asks, &tenant))?;
+            findings.ask(conn, after, &tenant)
+        }),
         Tenancy::Inside => conn.hot_transaction(|conn| {
             *findings = Findings::default();
             findings.set_path(conn, path)?;

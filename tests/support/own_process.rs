@@ -9,9 +9,9 @@ pub(crate) fn in_a_process_of_its_own(module: &str, test: &str, run: impl FnOnce
     if std::env::var_os(VARIABLE).is_some() {
         return run();
     }
-    let (_, module) = module.split_once("::").expect("a module of a test program");
+    let name = module.split_once("::").map_or(test.to_owned(), |(_, module)| format!("{module}::{test}"));
     let output = Command::new(std::env::current_exe().expect("this test's program"))
-        .args(["--exact", &format!("{module}::{test}")])
+        .args(["--exact", &name])
         .env(VARIABLE, "yes")
         .output()
         .expect("another run");

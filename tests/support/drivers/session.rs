@@ -23,11 +23,13 @@ pub(crate) enum Session<'a> {
     StockAsync(&'a mut AsyncPgConnection),
 }
 
+type Closure<'a, T> = dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send + 'a;
+
 /// What a transaction does. An async closure has to be cloned to run again; this is shared by its clones.
-struct Work<'a, T>(Mutex<&'a mut (dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send)>);
+struct Work<'a, T>(Mutex<&'a mut Closure<'a, T>>);
 
 impl<'a, T> Work<'a, T> {
-    fn new(work: &'a mut (dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send)) -> Self {
+    fn new(work: &'a mut Closure<'a, T>) -> Self {
         Work(Mutex::new(work))
     }
 
@@ -80,6 +82,18 @@ impl Session<'_> {
         <Q::SqlType as CompatibleType<U, Pg>>::SqlType: 'static,
     {
         self.load(query)?.into_iter().next().ok_or(Error::NotFound)
+    }
+
+    pub(crate) fn hot_get<Q, U>(&mut self, query: Q) -> QueryResult<U>
+    where
+        Q: AsQuery + diesel::RunQueryDsl<PgConnection> + Send,
+        Q::Query: QueryFragment<Pg> + QueryId + Send,
+        Q::SqlType: CompatibleType<U, Pg>,
+        Pg: QueryMetadata<Q::SqlType>,
+        U: FromSqlRow<<Q::SqlType as CompatibleType<U, Pg>>::SqlType, Pg> + Send + 'static,
+        <Q::SqlType as CompatibleType<U, Pg>>::SqlType: 'static,
+    {
+        self.hot_load(query)?.into_iter().next().ok_or(Error::NotFound)
     }
 
     pub(crate) fn execute<Q>(&mut self, query: Q) -> QueryResult<usize>
