@@ -2,20 +2,23 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use diesel::connection::{CacheSize, SimpleConnection};
-use diesel::pg::PgConnection;
+use diesel::connection::CacheSize;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool};
+use diesel::query_builder::{QueryFragment, QueryId};
+use diesel::r2d2::ManageConnection;
+use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_query;
-use diesel::sql_types::{Array, Citext};
+use diesel::sql_types::{Array, Citext, Nullable};
 use diesel_postgres_hot_upgrade::{
-    HotPoolTransactionBuilder, HotTransactionError, HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager,
-    HotUpgradePool, TargetSessionAttrs, Verify, synchronize, track,
+    HotPoolTransactionBuilder, HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool,
+    TargetSessionAttrs, Verify, track,
 };
-use fixture::{RECREATE_ENUM, Status, Upgrade, builder, on_every_connection, sql_types};
+use fixture::{RECREATE_ENUM, Status, Upgrade, builder, sql_types};
 use testbed::{Cluster, PgBouncerConfig};
 
 use super::server_log::APPLICATION;
+use crate::support::drivers::{Begin, Driver, Kind, Options, Pool, Session};
 use crate::support::events::record_log;
 
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -59,13 +62,15 @@ impl Setting {
     }
 
     /// Runs every path.
-    pub(crate) fn run(&self) -> Result<(), AnyError> {
-        self.pools()?;
-        self.cut_connections()?;
-        self.held_connection()?;
-        self.only_servers_that_fit()?;
-        self.without_pooler()?;
-        self.without_permissions()
+    pub(crate) fn run(&self, driver: Driver) -> Result<(), AnyError> {
+        self.pools(driver)?;
+        self.held_connection(driver)?;
+        if driver == Driver::Blocking {
+            self.cut_connections()?;
+            self.only_servers_that_fit()?;
+        }
+        self.without_pooler(driver)?;
+        self.without_permissions(driver)
     }
 
     fn both(&self) -> [&'static Cluster; 2] {
@@ -78,16 +83,14 @@ impl Setting {
     }
 
     /// New connections, checkouts, changes of the server and of its types, and new types.
-    fn pools(&self) -> Result<(), AnyError> {
+    fn pools(&self, driver: Driver) -> Result<(), AnyError> {
         let upgrade = &self.upgrade;
-        let customized = |cache| HotUpgradeCustomizer::wrap(Box::new(Cached(cache)));
         let url = upgrade.url();
-        let manager = || HotUpgradeManager::new(url.as_str());
-        let at_most = Verify::AtMostEvery(std::time::Duration::from_secs(60));
+        let verify = Verify::AtMostEvery(std::time::Duration::from_secs(60));
         let pools = [
-            builder(2).connection_customizer(Box::new(customized(CacheSize::Unbounded))).build(manager())?,
-            builder(2).connection_customizer(Box::new(customized(CacheSize::Disabled))).build(manager())?,
-            builder(1).build(manager().verify(at_most))?,
+            driver.pool(&url, 2, Options::HOT),
+            driver.pool(&url, 2, Options { cache: CacheSize::Disabled, ..Options::HOT }),
+            driver.pool(&url, 1, Options { verify, ..Options::HOT }),
         ];
         use_all(&pools)?;
         let [old, new] = self.both();
@@ -130,7 +133,7 @@ impl Setting {
                         let end = format!("{APPLICATION} SELECT pg_terminate_backend(pg_backend_pid())");
                         sql_query(end).execute(conn)?;
                     }
-                    answer(conn)
+                    blocking_answer(conn)
                 })?;
             }
             let failed: Result<usize, HotTransactionError> =
@@ -143,7 +146,7 @@ impl Setting {
             )?;
             let url = server.url(&upgrade.database).replace("postgres@", &format!("{}@", self.clerk));
             let pool = builder(1).build(HotUpgradeManager::new(url))?;
-            pool.hot_transaction(answer)?;
+            pool.hot_transaction(blocking_answer)?;
         }
         self.refused_locks()
     }
@@ -164,25 +167,27 @@ impl Setting {
     }
 
     /// Transactions, and statements that heal.
-    fn held_connection(&self) -> Result<(), AnyError> {
+    fn held_connection(&self, driver: Driver) -> Result<(), AnyError> {
         let upgrade = &self.upgrade;
-        let mut conn = PgConnection::establish(&upgrade.url())?;
+        let mut conn = driver.connect(&upgrade.url(), Options::HOT);
+        let mut conn = conn.session();
         let [old, new] = self.both();
         for (round, server) in [old, new, old, new, old].into_iter().enumerate() {
             upgrade.switch_to(server)?;
+            let serializable = Begin { is_serializable: true, is_read_only: true, ..Begin::default() };
             for _ in 0..2 {
                 conn.hot_transaction(answer)?;
-                conn.hot_transaction_with(|builder| builder.serializable().read_only(), answer)?;
+                conn.hot_transaction_with(&serializable, answer)?;
             }
             let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
-            conn.hot_transaction_with(|builder| builder.repeatable_read().before_probe(before.clone()), answer)?;
+            conn.hot_transaction_with(&Begin { before_probe: Some(&before), ..serializable }, answer)?;
             let before = format!("{APPLICATION} SET LOCAL search_path = {OTHER_PATH}");
-            conn.hot_transaction_with(|builder| builder.before_probe(before.clone()), answer)?;
+            conn.hot_transaction_after(&before, answer)?;
             conn.hot_transaction(answer)?;
 
             // Types that change before a statement, in a transaction, and in a transaction's own catalog.
             self.administer(server, RECREATE_ENUM)?;
-            conn.hot_query(question()).execute()?;
+            conn.hot_execute(question())?;
             let mut is_first = true;
             conn.hot_transaction(|conn| {
                 if std::mem::take(&mut is_first) {
@@ -191,22 +196,22 @@ impl Setting {
                 answer(conn)
             })?;
             self.administer(server, RECREATE_ENUM)?;
-            conn.transaction(|conn| synchronize(conn).and_then(|_| answer(conn)))?;
+            conn.transaction(|conn| conn.synchronize().and_then(|()| answer(conn)))?;
             conn.transaction(|conn| {
                 let create = format!("CREATE TYPE public.inside_{round} AS ENUM ('a')");
                 conn.batch_execute(&format!("{APPLICATION} {create}"))?;
-                synchronize(conn).and_then(|_| answer(conn))
+                conn.synchronize().and_then(|()| answer(conn))
             })?;
-            synchronize(&mut conn)?;
+            conn.synchronize()?;
             answer(&mut conn)?;
 
+            // A type that is in no snapshot.
+            unknown(&mut conn)?;
+
             // An error of the application.
-            conn.hot_query(sql_query(format!("{APPLICATION} SELECT nowhere")))
-                .execute()
-                .expect_err("no such column");
-            let failed: QueryResult<usize> =
-                conn.hot_transaction(|conn| sql_query(format!("{APPLICATION} SELECT nowhere")).execute(conn));
-            failed.expect_err("no such column");
+            let nowhere = || sql_query(format!("{APPLICATION} SELECT nowhere"));
+            conn.hot_execute(nowhere()).expect_err("no such column");
+            conn.hot_transaction(|conn| conn.execute(nowhere())).expect_err("no such column");
         }
         Ok(())
     }
@@ -219,10 +224,11 @@ impl Setting {
                 let manager = HotUpgradeManager::new(url.as_str()).target_session_attrs(attrs);
                 let pool = builder(1).build(manager)?;
                 let mut conn = pool.get()?;
-                conn.hot_transaction(answer)?;
+                conn.hot_transaction(blocking_answer)?;
                 let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
-                conn.hot_transaction_with(|builder| builder.before_probe(before.clone()), answer)?;
-                conn.hot_transaction_with(|builder| builder.before_probe("no SQL"), answer).expect_err("bad SQL");
+                conn.hot_transaction_with(|builder| builder.before_probe(before.clone()), blocking_answer)?;
+                conn.hot_transaction_with(|builder| builder.before_probe("no SQL"), blocking_answer)
+                    .expect_err("bad SQL");
             }
             for attrs in [TargetSessionAttrs::ReadOnly, TargetSessionAttrs::Standby] {
                 let manager = HotUpgradeManager::new(url.as_str()).target_session_attrs(attrs);
@@ -233,22 +239,26 @@ impl Setting {
     }
 
     /// One that has its search path from its customizer, and one that lost its prepared statements.
-    fn without_pooler(&self) -> Result<(), AnyError> {
+    fn without_pooler(&self, driver: Driver) -> Result<(), AnyError> {
         for server in self.both() {
             let url = server.url(&self.upgrade.database);
-            let mut conn = PgConnection::establish(&url)?;
-            synchronize(&mut conn)?;
+            let mut conn = driver.connect(&url, Options::HOT);
+            let mut conn = conn.session();
+            conn.synchronize()?;
             conn.batch_execute(&format!("{APPLICATION} SET search_path = {OTHER_PATH}"))?;
-            synchronize(&mut conn)?;
+            conn.synchronize()?;
             conn.batch_execute(&format!("{APPLICATION} RESET search_path; DEALLOCATE ALL"))?;
-            synchronize(&mut conn)?;
-            answer(&mut conn)?;
+            conn.synchronize()?;
+            // tokio-postgres can't prepare its own statements again.
+            if driver == Driver::Blocking {
+                answer(&mut conn)?;
+            }
         }
         Ok(())
     }
 
     /// A role that may execute less and less of what the crate asks for.
-    fn without_permissions(&self) -> Result<(), AnyError> {
+    fn without_permissions(&self, driver: Driver) -> Result<(), AnyError> {
         let upgrade = &self.upgrade;
         let url = upgrade.url().replace("postgres@", &format!("{}@", self.clerk));
         let function = |name| format!("REVOKE EXECUTE ON FUNCTION pg_catalog.{name} FROM PUBLIC");
@@ -264,22 +274,21 @@ impl Setting {
                     _ => self.administer(server, &function("current_schemas(boolean)"))?,
                 }
             }
-            let pool = builder(1)
-                .connection_customizer(Box::new(HotUpgradeCustomizer::new()))
-                .build(HotUpgradeManager::new(url.as_str()))?;
-            let mut held = PgConnection::establish(&url)?;
+            let pool = driver.pool(&url, 1, Options::HOT);
+            let mut held = driver.connect(&url, Options::HOT);
+            let mut held = held.session();
             let [old, new] = self.both();
             for server in [old, new, old] {
                 upgrade.switch_to(server)?;
                 // Without pg_type, Diesel finds no type by itself either.
-                let used = |conn: &mut PgConnection| if step < 4 { answer(conn) } else { Ok(()) };
-                used(&mut *pool.get()?)?;
-                used(&mut *pool.get()?)?;
+                let used = |conn: &mut Session<'_>| if step < 4 { answer(conn) } else { Ok(()) };
+                used(&mut pool.get()?.session())?;
+                used(&mut pool.get()?.session())?;
                 held.hot_transaction(used)?;
                 held.hot_transaction(used)?;
-                held.transaction(|conn| synchronize(conn).and_then(|_| used(conn)))?;
+                held.transaction(|conn| conn.synchronize().and_then(|()| used(conn)))?;
                 self.administer(server, RECREATE_ENUM)?;
-                used(&mut *pool.get()?)?;
+                used(&mut pool.get()?.session())?;
                 held.hot_transaction(used)?;
             }
         }
@@ -287,9 +296,9 @@ impl Setting {
     }
 }
 
-fn use_all(pools: &[Pool<HotUpgradeManager>]) -> Result<(), AnyError> {
+fn use_all(pools: &[Pool]) -> Result<(), AnyError> {
     for pool in pools {
-        let wrong = on_every_connection(pool, |conn| answer(conn).map_err(|error| error.to_string()));
+        let wrong = pool.on_every_connection(|conn| answer(conn).map_err(|error| error.to_string()));
         if !wrong.is_empty() {
             return Err(wrong.join("; ").into());
         }
@@ -297,14 +306,13 @@ fn use_all(pools: &[Pool<HotUpgradeManager>]) -> Result<(), AnyError> {
     Ok(())
 }
 
-type Question = diesel::query_builder::BoxedSqlQuery<'static, diesel::pg::Pg, diesel::query_builder::SqlQuery>;
-
 /// Binds types that differ from server to server.
-fn question() -> Question {
-    sql_query(format!("{APPLICATION} SELECT $1 IS NULL, $2 IS NULL"))
-        .into_boxed()
-        .bind::<Citext, _>("a")
-        .bind::<Array<sql_types::DocumentStatus>, _>(vec![Status::Draft])
+fn question() -> impl QueryFragment<Pg> + QueryId + Send {
+    sql_query(format!("{APPLICATION} SELECT $1 IS NULL, $2 IS NULL")).bind::<Citext, _>("a").bind::<Array<
+        sql_types::DocumentStatus,
+    >, _>(vec![
+        Status::Draft,
+    ])
 }
 
 /// Narrows what the process watches to what the application binds.
@@ -313,16 +321,35 @@ pub(crate) fn track_all() {
     track::<sql_types::DocumentStatus>();
 }
 
-fn answer(conn: &mut PgConnection) -> QueryResult<()> {
-    question().execute(conn).map(drop)
+fn answer(conn: &mut Session<'_>) -> QueryResult<()> {
+    conn.execute(question()).map(drop)
 }
 
-#[derive(Debug)]
-struct Cached(CacheSize);
+fn blocking_answer(conn: &mut PgConnection) -> QueryResult<()> {
+    answer(&mut Session::Blocking(conn, Kind::Hot))
+}
 
-impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Cached {
-    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-        conn.set_prepared_statement_cache_size(self.0);
-        Ok(())
+/// The row type of the fixture's table.
+#[derive(Debug, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+#[diesel(postgres_type(name = "documents"))]
+struct Row;
+
+#[derive(Debug, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+#[diesel(postgres_type(name = "documents", schema = "public"))]
+struct RowInSchema;
+
+#[derive(Debug)]
+struct Nothing;
+
+impl<ST> ToSql<ST, Pg> for Nothing {
+    fn to_sql<'b>(&'b self, _: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        Ok(IsNull::Yes)
     }
+}
+
+fn unknown(conn: &mut Session<'_>) -> QueryResult<()> {
+    let with_and_without_schema = sql_query(format!("{APPLICATION} SELECT $1 IS NULL, $2 IS NULL"))
+        .bind::<Nullable<Row>, _>(None::<Nothing>)
+        .bind::<Nullable<RowInSchema>, _>(None::<Nothing>);
+    conn.execute(with_and_without_schema).map(drop)
 }

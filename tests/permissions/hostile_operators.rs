@@ -10,7 +10,8 @@ use diesel::prelude::*;
 use testbed::Cluster;
 
 use super::every_path::{AnyError, PAIRS, Setting, servers, track_all};
-use super::server_log::{APPLICATION, DIESEL, executions};
+use super::server_log::{APPLICATION, executions, is_of_driver};
+use crate::support::drivers::Driver;
 use crate::support::own_process::in_a_process_of_its_own;
 
 /// What the role may do.
@@ -119,8 +120,8 @@ fn executed_by_the_crate(setting: &Setting) -> Vec<String> {
     let mut found = BTreeMap::<_, (usize, String)>::new();
     for server in [setting.upgrade.old, setting.upgrade.new] {
         for one in executions(server, &setting.upgrade.database) {
-            let others = [APPLICATION, DIESEL, CONTROL];
-            if others.iter().any(|beginning| one.statement.starts_with(beginning)) {
+            let others = [APPLICATION, CONTROL];
+            if is_of_driver(&one.statement) || others.iter().any(|begins| one.statement.starts_with(begins)) {
                 continue;
             }
             let first = || (0, one.statement.chars().take(80).collect());
@@ -133,13 +134,13 @@ fn executed_by_the_crate(setting: &Setting) -> Vec<String> {
     lines.collect()
 }
 
-fn nothing_is_executed(majors: [u32; 2], place: Place) {
+fn nothing_is_executed(driver: Driver, majors: [u32; 2], place: Place) {
     let setting = Setting::start(majors);
     for server in [setting.upgrade.old, setting.upgrade.new] {
         place.prepare(server, &setting).expect("what an ordinary role may create");
         place.control(server, &setting).expect("careless statements");
     }
-    let went_through = setting.run();
+    let went_through = setting.run(driver);
     let executed = executed_by_the_crate(&setting);
     assert!(
         executed.is_empty(),
@@ -149,36 +150,41 @@ fn nothing_is_executed(majors: [u32; 2], place: Place) {
     went_through.expect("every path");
 }
 
-#[test]
-fn nothing_in_public_is_executed_on_10_and_12() {
-    nothing_is_executed(PAIRS[0], Place::Public);
-}
+macro_rules! by_both_drivers {
+    ($($name:ident = $majors:expr, $place:ident;)*) => {
+        by_both_drivers! { @driver blocking Blocking $($name = $majors, $place;)* }
+        by_both_drivers! { @driver asynchronous Async $($name = $majors, $place;)* }
+    };
+    (@driver $module:ident $driver:ident $($name:ident = $majors:expr, $place:ident;)*) => {
+        mod $module {
+            use super::*;
+            $(
+                #[test]
+                fn $name() {
+                    nothing_is_executed(Driver::$driver, $majors, Place::$place);
+                }
+            )*
 
-#[test]
-fn nothing_in_public_is_executed_on_14_and_18() {
-    nothing_is_executed(PAIRS[1], Place::Public);
-}
-
-#[test]
-fn nothing_before_pg_catalog_is_executed_on_10_and_12() {
-    nothing_is_executed(PAIRS[0], Place::BeforeCatalog);
-}
-
-#[test]
-fn nothing_before_pg_catalog_is_executed_on_14_and_18() {
-    nothing_is_executed(PAIRS[1], Place::BeforeCatalog);
-}
-
-#[test]
-fn nothing_is_executed_where_types_are_tracked() {
-    in_a_process_of_its_own(module_path!(), "nothing_is_executed_where_types_are_tracked", || {
-        track_all();
-        for majors in PAIRS {
-            for place in [Place::Public, Place::BeforeCatalog] {
-                nothing_is_executed(majors, place);
+            #[test]
+            fn nothing_is_executed_where_types_are_tracked() {
+                in_a_process_of_its_own(module_path!(), "nothing_is_executed_where_types_are_tracked", || {
+                    track_all();
+                    for majors in PAIRS {
+                        for place in [Place::Public, Place::BeforeCatalog] {
+                            nothing_is_executed(Driver::$driver, majors, place);
+                        }
+                    }
+                });
             }
         }
-    });
+    };
+}
+
+by_both_drivers! {
+    nothing_in_public_is_executed_on_10_and_12 = PAIRS[0], Public;
+    nothing_in_public_is_executed_on_14_and_18 = PAIRS[1], Public;
+    nothing_before_pg_catalog_is_executed_on_10_and_12 = PAIRS[0], BeforeCatalog;
+    nothing_before_pg_catalog_is_executed_on_14_and_18 = PAIRS[1], BeforeCatalog;
 }
 
 /// What look-ups that drivers send by themselves executed: Diesel's of a type by its bare name, the same with its

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use super::every_path::{PAIRS, Setting, track_all};
-use super::server_log::{APPLICATION, DIESEL, statements};
+use super::server_log::{APPLICATION, is_of_driver, statements};
 use super::unqualified::unqualified;
+use crate::support::drivers::Driver;
 use crate::support::own_process::in_a_process_of_its_own;
 
 const TAG: &str = "/* diesel-postgres-hot-upgrade: ";
@@ -18,21 +19,36 @@ fn tag(statement: &str) -> Option<&str> {
     rest.split_once(" */").map(|(tag, _)| tag)
 }
 
+/// Does this source have statements that a driver sends? What is sent by blocking Diesel alone stands in many places.
+fn is_sent_by(driver: Driver, source: &Path) -> bool {
+    let is_asynchronous = source.components().any(|folder| folder.as_os_str() == "asynchronous");
+    let is_shared = ["check.rs", "identify.rs", "load.rs"].iter().any(|file| source.ends_with(file));
+    match driver {
+        Driver::Blocking => !is_asynchronous,
+        Driver::Async => is_asynchronous || is_shared,
+    }
+}
+
+/// The comment that makes the text of a user's statement another one.
+fn is_before_users_sql(tag: &str) -> bool {
+    tag.starts_with("rerun ")
+}
+
 /// The tags that stand in the sources, but for that of the statement that is never sent.
-fn tags_in(folder: &Path, tags: &mut BTreeSet<String>) {
+fn tags_in(folder: &Path, driver: Driver, tags: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("the sources") {
         let path = entry.expect("the sources").path();
-        if path.ends_with("asynchronous") {
-            // Another driver sends these, not this test.
-            continue;
-        }
         if path.is_dir() {
-            tags_in(&path, tags);
-            continue;
+            tags_in(&path, driver, tags);
+        } else if is_sent_by(driver, &path) {
+            let text = fs::read_to_string(&path).expect("a source");
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            tags.extend(
+                code.filter_map(tag)
+                    .filter(|tag| *tag != "never sent" && !is_before_users_sql(tag))
+                    .map(str::to_owned),
+            );
         }
-        let text = fs::read_to_string(&path).expect("a source");
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        tags.extend(code.filter_map(tag).filter(|tag| *tag != "never sent").map(str::to_owned));
     }
 }
 
@@ -44,9 +60,9 @@ fn is_of_others(statement: &str) -> bool {
         "ROLLBACK TO SAVEPOINT diesel_savepoint_",
     ];
     const PLAIN: [&str; 5] = ["BEGIN", "COMMIT", "ROLLBACK", "SELECT 1", "DISCARD ALL"];
-    let is_prefixed = SAVEPOINTS.iter().chain([&APPLICATION, &DIESEL]).any(|prefix| statement.starts_with(prefix));
+    let is_prefixed = SAVEPOINTS.iter().chain([&APPLICATION]).any(|prefix| statement.starts_with(prefix));
     let is_setting = statement.starts_with("SET ") && !statement.contains(';');
-    is_prefixed || is_setting || PLAIN.contains(&statement.trim_end_matches(';'))
+    is_of_driver(statement) || is_prefixed || is_setting || PLAIN.contains(&statement.trim_end_matches(';'))
 }
 
 /// A message that begins a transaction may have a statement of the application among others.
@@ -65,13 +81,13 @@ enum Kinds {
     Tracked,
 }
 
-fn every_statement_is_qualified(majors: [u32; 2], kinds: Kinds) {
+fn every_statement_is_qualified(driver: Driver, majors: [u32; 2], kinds: Kinds) {
     let setting = Setting::start(majors);
     let [old, new] = [setting.upgrade.old, setting.upgrade.new];
     let before = [old, new].map(|server| statements(server, &setting.upgrade.database).len());
-    setting.run().expect("every path");
+    setting.run(driver).expect("every path");
     let mut wanted = BTreeSet::new();
-    tags_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut wanted);
+    tags_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), driver, &mut wanted);
     assert!(wanted.len() >= 4, "the tags are not where they are looked for: {wanted:?}");
     for (server, before) in [old, new].into_iter().zip(before) {
         let statements = statements(server, &setting.upgrade.database);
@@ -80,7 +96,7 @@ fn every_statement_is_qualified(majors: [u32; 2], kinds: Kinds) {
         let is_seen =
             if kinds == Kinds::All { seen == wanted } else { seen.is_subset(&wanted) && seen.len() >= 3 };
         assert!(is_seen, "PostgreSQL {} was sent {seen:?}, not {wanted:?}", server.major());
-        assert!(own.iter().any(|statement| statement.contains("COMMIT")), "a verified COMMIT");
+        assert!(seen.contains("commit"), "a verified COMMIT");
         let wrong: Vec<_> = own
             .iter()
             .flat_map(|statement| {
@@ -92,22 +108,36 @@ fn every_statement_is_qualified(majors: [u32; 2], kinds: Kinds) {
     }
 }
 
-#[test]
-fn every_statement_to_10_and_12_is_qualified() {
-    every_statement_is_qualified(PAIRS[0], Kinds::All);
+macro_rules! by_both_drivers {
+    ($($module:ident = $driver:ident;)*) => {
+        $(mod $module {
+            use super::*;
+
+            #[test]
+            fn every_statement_to_10_and_12_is_qualified() {
+                every_statement_is_qualified(Driver::$driver, PAIRS[0], Kinds::All);
+            }
+
+            #[test]
+            fn every_statement_to_14_and_18_is_qualified() {
+                every_statement_is_qualified(Driver::$driver, PAIRS[1], Kinds::All);
+            }
+
+            #[test]
+            fn every_statement_is_qualified_where_types_are_tracked() {
+                let name = "every_statement_is_qualified_where_types_are_tracked";
+                in_a_process_of_its_own(module_path!(), name, || {
+                    track_all();
+                    for majors in PAIRS {
+                        every_statement_is_qualified(Driver::$driver, majors, Kinds::Tracked);
+                    }
+                });
+            }
+        })*
+    };
 }
 
-#[test]
-fn every_statement_to_14_and_18_is_qualified() {
-    every_statement_is_qualified(PAIRS[1], Kinds::All);
-}
-
-#[test]
-fn every_statement_is_qualified_where_types_are_tracked() {
-    in_a_process_of_its_own(module_path!(), "every_statement_is_qualified_where_types_are_tracked", || {
-        track_all();
-        for majors in PAIRS {
-            every_statement_is_qualified(majors, Kinds::Tracked);
-        }
-    });
+by_both_drivers! {
+    blocking = Blocking;
+    asynchronous = Async;
 }

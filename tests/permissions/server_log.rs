@@ -8,6 +8,15 @@ pub(crate) const APPLICATION: &str = "/* application */";
 /// Begins Diesel's own look-ups of a type.
 pub(crate) const DIESEL: &str = "SELECT \"pg_type\".\"oid\"";
 
+/// Begin what tokio-postgres asks of a type that it does not know.
+pub(crate) const TOKIO_POSTGRES: [&str; 3] =
+    ["SELECT t.typname, t.typtype", "SELECT enumlabel\nFROM", "SELECT attname, atttypid\nFROM"];
+
+/// Is it one of a driver's own look-ups of a type?
+pub(crate) fn is_of_driver(statement: &str) -> bool {
+    statement.starts_with(DIESEL) || TOKIO_POSTGRES.iter().any(|beginning| statement.starts_with(beginning))
+}
+
 /// The messages of a server's log that concern one database, without what is before the message.
 fn messages(server: &Cluster, database: &str) -> Vec<String> {
     let log = server.log().expect("a log");

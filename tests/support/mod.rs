@@ -3,6 +3,9 @@
 pub(crate) mod changing;
 pub(crate) mod diverging;
 pub(crate) mod documents;
+// The other test programs use the rest.
+#[allow(dead_code, unused_imports)]
+pub(crate) mod drivers;
 pub(crate) mod events;
 pub(crate) mod freshness;
 pub(crate) mod kinds;

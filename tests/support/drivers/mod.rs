@@ -5,7 +5,7 @@ mod pools;
 mod session;
 
 pub(crate) use pools::{Checkout, Connection, Options, Pool};
-pub(crate) use session::Session;
+pub(crate) use session::{Begin, Session};
 
 use std::sync::LazyLock;
 

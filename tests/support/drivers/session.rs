@@ -23,6 +23,14 @@ pub(crate) enum Session<'a> {
     StockAsync(&'a mut AsyncPgConnection),
 }
 
+/// Options of a verified transaction.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Begin<'a> {
+    pub(crate) is_serializable: bool,
+    pub(crate) is_read_only: bool,
+    pub(crate) before_probe: Option<&'a str>,
+}
+
 type Closure<'a, T> = dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send + 'a;
 
 /// What a transaction does. An async closure has to be cloned to run again; this is shared by its clones.
@@ -35,6 +43,11 @@ impl<'a, T> Work<'a, T> {
 
     fn run(&self, mut session: Session<'_>) -> QueryResult<T> {
         (self.0.lock().unwrap_or_else(PoisonError::into_inner))(&mut session)
+    }
+
+    /// In a future: what it does may block.
+    fn block(&self, session: Session<'_>) -> QueryResult<T> {
+        tokio::task::block_in_place(|| self.run(session))
     }
 }
 
@@ -107,6 +120,18 @@ impl Session<'_> {
         }
     }
 
+    /// By `hot_query`, if there is one.
+    pub(crate) fn hot_execute<Q>(&mut self, query: Q) -> QueryResult<usize>
+    where
+        Q: QueryFragment<Pg> + QueryId + Send,
+    {
+        match self {
+            Session::Blocking(conn, Kind::Hot) => conn.hot_query(query).execute(),
+            Session::Async(conn) => wait(conn.hot_query(query).execute()),
+            Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => self.execute(query),
+        }
+    }
+
     pub(crate) fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
         match self {
             Session::Blocking(conn, _) => conn.batch_execute(sql),
@@ -123,9 +148,9 @@ impl Session<'_> {
         let work = &Work::new(&mut work);
         match self {
             Session::Blocking(conn, kind) => conn.transaction(|conn| work.run(Session::Blocking(conn, *kind))),
-            Session::Async(conn) => wait(conn.transaction(async move |conn| work.run(Session::Async(conn)))),
+            Session::Async(conn) => wait(conn.transaction(async move |conn| work.block(Session::Async(conn)))),
             Session::StockAsync(conn) => {
-                wait(conn.transaction(async move |conn| work.run(Session::StockAsync(conn))))
+                wait(conn.transaction(async move |conn| work.block(Session::StockAsync(conn))))
             }
         }
     }
@@ -142,7 +167,7 @@ impl Session<'_> {
             }
             Session::Async(conn) => {
                 let work = &Work::new(&mut work);
-                wait(conn.hot_transaction(async move |conn| work.run(Session::Async(conn))))
+                wait(conn.hot_transaction(async move |conn| work.block(Session::Async(conn))))
             }
             Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => self.transaction(work),
         }
@@ -152,25 +177,45 @@ impl Session<'_> {
     pub(crate) fn hot_transaction_after<T: Send>(
         &mut self,
         before_probe: &str,
+        work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
+    ) -> QueryResult<T> {
+        self.hot_transaction_with(&Begin { before_probe: Some(before_probe), ..Begin::default() }, work)
+    }
+
+    /// The same with options, which an ordinary transaction of a stock connection has not, but for that SQL.
+    pub(crate) fn hot_transaction_with<T: Send>(
+        &mut self,
+        how: &Begin<'_>,
         mut work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
     ) -> QueryResult<T> {
+        /// The builders of both drivers have the same methods.
+        macro_rules! options {
+            () => {
+                |mut builder| {
+                    if how.is_serializable {
+                        builder = builder.serializable();
+                    }
+                    if how.is_read_only {
+                        builder = builder.read_only();
+                    }
+                    match how.before_probe {
+                        Some(sql) => builder.before_probe(sql),
+                        None => builder,
+                    }
+                }
+            };
+        }
         match self {
             Session::Blocking(conn, Kind::Hot) => {
                 let work = &Work::new(&mut work);
-                conn.hot_transaction_with(
-                    |builder| builder.before_probe(before_probe),
-                    |conn| work.run(Session::Blocking(conn, Kind::Hot)),
-                )
+                conn.hot_transaction_with(options!(), |conn| work.run(Session::Blocking(conn, Kind::Hot)))
             }
             Session::Async(conn) => {
                 let work = &Work::new(&mut work);
-                wait(conn.hot_transaction_with(
-                    |builder| builder.before_probe(before_probe),
-                    async move |conn| work.run(Session::Async(conn)),
-                ))
+                wait(conn.hot_transaction_with(options!(), async move |conn| work.block(Session::Async(conn))))
             }
             Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => self.transaction(|conn| {
-                conn.batch_execute(before_probe)?;
+                conn.batch_execute(how.before_probe.unwrap_or_default())?;
                 work(conn)
             }),
         }
