@@ -5,7 +5,7 @@ use std::fmt;
 use diesel::ConnectionError;
 use diesel::connection::{CacheSize, Instrumentation, TransactionManagerStatus};
 use diesel::prelude::*;
-use diesel::result::Error;
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
 
@@ -204,10 +204,21 @@ impl HotUpgradeAsyncPgConnection {
 
     /// Notes that the connection is lost if that is what the error says: diesel-async does not.
     pub(super) fn note_loss(&mut self, error: &Error) {
-        if is_loss(error) {
+        if says_lost(error) {
             self.status().set_in_error();
         }
     }
+}
+
+/// Does the error say that the connection can be asked nothing more? If a statement is prepared with the OID of a type
+/// that the server does not have, tokio-postgres asks for that type, gets no row, and names that an unexpected message.
+pub(super) fn says_lost(error: &Error) -> bool {
+    let is_unknown_type = matches!(
+        error,
+        Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, said)
+            if said.message() == "unexpected message from server"
+    );
+    is_loss(error) && !is_unknown_type
 }
 
 impl fmt::Debug for HotUpgradeAsyncPgConnection {

@@ -8,13 +8,13 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use diesel_async::AsyncConnection;
 
-use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
+use crate::asynchronous::connection::{HotUpgradeAsyncPgConnection, says_lost};
 use crate::asynchronous::find::Found;
 use crate::asynchronous::guard::Guard;
 use crate::catalog::session::{TargetSessionAttrs, Unfit};
 use crate::catalog::snapshot::Snapshot;
 use crate::connection::generation::Generation;
-use crate::connection::transaction_state::{has_mark, is_loss};
+use crate::connection::transaction_state::has_mark;
 use crate::connection::{caches, notes};
 use crate::environment;
 use crate::report::stats::COUNTERS;
@@ -255,6 +255,6 @@ impl HotUpgradeAsyncPgConnection {
 
     /// Can this connection still be asked something, and does its server fit?
     pub(super) fn is_alive_after(&mut self, error: &Error) -> bool {
-        !is_loss(error) && Unfit::of(error).is_none() && !self.is_lost()
+        !says_lost(error) && Unfit::of(error).is_none() && !self.is_lost()
     }
 }
