@@ -3,18 +3,24 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
-use fixture::Upgrade;
+use fixture::{Upgrade, documents};
 use testbed::Cluster;
 
+use crate::support::meaning::Label;
 use crate::support::pools::{NOTHING_WRONG, upgrade};
 use crate::support::server::wait_until;
-use crate::tools::{Bb8, Hot, Stock, bb8, blocking, run, use_every_connection, write_and_read_back};
+use crate::tools::{
+    Asks, Bb8, Hot, Stock, bb8, blocking, connect, run, use_every_connection, write_and_read_back,
+};
 
 /// More than any of them takes.
 const MAX_POLLS: usize = 300;
@@ -45,27 +51,60 @@ fn open_transactions(upgrade: &Upgrade) -> i64 {
 }
 
 fn nothing_stays_open(upgrade: &Upgrade) {
-    blocking(|| wait_until("no transaction is open", || open_transactions(upgrade) == 0));
+    aside(|| wait_until("no transaction is open", || open_transactions(upgrade) == 0));
 }
 
-/// Drops what `work` begins after each number of polls, with and without a switch right before, until it is done before
-/// it would be dropped.
-async fn drop_at_every_poll(work: impl AsyncFn(&Bb8<Hot>, usize) -> bool) {
-    let upgrade = blocking(upgrade);
+/// Work that blocks, on a thread of its own: one of the runtimes has no other one.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"))
+}
+
+/// When the server is switched, if something is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    Never,
+    Before,
+    /// Begun on another thread when the work begins. If that is dropped in a transaction, it goes on then.
+    Meanwhile,
+}
+
+/// On one thread, and on several.
+fn on_both_runtimes(test: impl AsyncFn()) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test());
+    run(test());
+}
+
+/// Drops what `work` begins after each number of polls, until it is done before it would be dropped.
+async fn drop_at_every_poll(work: impl AsyncFn(&Bb8<Hot>, &Upgrade, usize) -> bool) {
+    let upgrade = Arc::new(aside(upgrade));
     let pool: Bb8<Hot> = bb8(&upgrade.url(), 1, CacheSize::Unbounded).await;
     assert_eq!(use_every_connection!(pool, 1), NOTHING_WRONG);
     let mut now = upgrade.old;
-    for is_switched in [false, true] {
+    for switch in [Switch::Never, Switch::Before, Switch::Meanwhile] {
         for polls in 0..=MAX_POLLS {
-            if is_switched {
+            let switching = (switch != Switch::Never).then(|| {
                 now = if now.major() == 10 { upgrade.new } else { upgrade.old };
-                blocking(|| upgrade.switch_to(now)).expect("a switch");
-            }
-            let is_done = work(&pool, polls).await;
-            assert_eq!(use_every_connection!(pool, 1), NOTHING_WRONG, "after {polls} polls");
+                let upgrade = Arc::clone(&upgrade);
+                std::thread::spawn(move || upgrade.switch_to(now).map_err(|error| error.to_string()))
+            });
+            let finish = |switching: Option<JoinHandle<Result<(), String>>>| {
+                let finished = switching.map(|switching| aside(|| switching.join().expect("no panic")));
+                finished.unwrap_or(Ok(())).expect("a switch");
+            };
+            let is_done = if switch == Switch::Before {
+                finish(switching);
+                work(&pool, &upgrade, polls).await
+            } else {
+                let is_done = work(&pool, &upgrade, polls).await;
+                // A connection that its pool closes has to leave the pooler.
+                tokio::task::yield_now().await;
+                finish(switching);
+                is_done
+            };
+            assert_eq!(use_every_connection!(pool, 1), NOTHING_WRONG, "{switch:?}, after {polls} polls");
             let mut conn = pool.get().await.expect("no permit was kept");
             let verified: QueryResult<()> = conn.hot_transaction(async |conn| write_and_read_back!(conn)).await;
-            assert_eq!(verified, Ok(()), "after {polls} polls");
+            assert_eq!(verified, Ok(()), "{switch:?}, after {polls} polls");
             drop(conn);
             if is_done {
                 break;
@@ -78,51 +117,130 @@ async fn drop_at_every_poll(work: impl AsyncFn(&Bb8<Hot>, usize) -> bool) {
 
 #[test]
 fn a_verified_transaction_that_is_dropped_at_any_poll_leaves_nothing_open_and_nothing_wrong() {
-    run(drop_at_every_poll(async |pool, polls| {
-        let mut conn = pool.get().await.expect("a connection");
-        let transaction = conn.hot_transaction(async |conn| -> QueryResult<()> { write_and_read_back!(conn) });
-        dropped_after(polls, transaction).await.map(|done| done.expect("a transaction")).is_some()
-    }));
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |pool, _, polls| {
+            let mut conn = pool.get().await.expect("a connection");
+            let transaction = conn.hot_transaction(async |conn| -> QueryResult<()> { write_and_read_back!(conn) });
+            dropped_after(polls, transaction).await.map(|done| done.expect("a transaction")).is_some()
+        })
+        .await;
+    });
 }
 
 #[test]
 fn a_check_that_is_dropped_at_any_poll_leaves_nothing_half_done() {
-    run(drop_at_every_poll(async |pool, polls| {
-        // Of a pool's own check, too.
-        let checkout = async {
-            let mut conn = pool.get().await.expect("a connection");
-            conn.synchronize().await.expect("a check");
-        };
-        dropped_after(polls, checkout).await.is_some()
-    }));
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |pool, _, polls| {
+            // Of a pool's own check, too.
+            let checkout = async {
+                let mut conn = pool.get().await.expect("a connection");
+                conn.synchronize().await.expect("a check");
+            };
+            dropped_after(polls, checkout).await.is_some()
+        })
+        .await;
+    });
 }
 
 #[test]
 fn a_check_inside_a_transaction_that_is_dropped_at_any_poll_leaves_nothing_open() {
-    run(drop_at_every_poll(async |pool, polls| {
-        let mut conn = pool.get().await.expect("a connection");
-        let transaction = conn.hot_transaction(async |conn| {
-            // As `select!` in a closure does.
-            let checked = dropped_after(polls, conn.synchronize()).await;
-            let used: QueryResult<()> = write_and_read_back!(&mut *conn);
-            used?;
-            QueryResult::Ok(checked.is_some())
-        });
-        transaction.await.unwrap_or(false)
-    }));
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |pool, _, polls| {
+            let mut conn = pool.get().await.expect("a connection");
+            let transaction = conn.hot_transaction(async |conn| {
+                // As `select!` in a closure does.
+                let checked = dropped_after(polls, conn.synchronize()).await;
+                let used: QueryResult<()> = write_and_read_back!(&mut *conn);
+                used?;
+                QueryResult::Ok(checked.is_some())
+            });
+            transaction.await.unwrap_or(false)
+        })
+        .await;
+    });
 }
 
 #[test]
 fn a_healing_query_that_is_dropped_at_any_poll_leaves_nothing_wrong() {
-    run(drop_at_every_poll(async |pool, polls| {
-        let mut conn = pool.get().await.expect("a connection");
-        let draft =
-            fixture::documents::table.filter(fixture::documents::status.eq(fixture::Status::Draft)).count();
-        dropped_after(polls, conn.hot_query(draft).get_result::<i64>())
-            .await
-            .map(|done| done.expect("a count"))
-            .is_some()
-    }));
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |pool, _, polls| {
+            let mut conn = pool.get().await.expect("a connection");
+            let drafts = documents::table.filter(documents::status.eq(fixture::Status::Draft)).count();
+            let dropped = dropped_after(polls, conn.hot_query(drafts).get_result::<i64>()).await;
+            dropped.map(|done| done.expect("a count")).is_some()
+        })
+        .await;
+    });
+}
+
+/// Also of one whose types have to be looked up: the row type of a table.
+#[test]
+fn a_plain_query_that_is_dropped_at_any_poll_leaves_nothing_wrong() {
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |pool, upgrade, polls| {
+            let create = "CREATE TABLE IF NOT EXISTS label ()";
+            for server in [upgrade.old, upgrade.new] {
+                aside(|| upgrade.run_on(server, create).map_err(|error| error.to_string())).expect("a row type");
+            }
+            let mut conn = pool.get().await.expect("a connection");
+            let queries = async {
+                let used: QueryResult<()> = write_and_read_back!(&mut *conn);
+                // Nothing was asked after a switch that went on meanwhile.
+                let _ = conn.plain::<Label>().await;
+                used.is_ok()
+            };
+            dropped_after(polls, queries).await.is_some()
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_new_connection_that_is_dropped_at_any_poll_leaves_nothing_wrong() {
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |_, upgrade, polls| {
+            let url = upgrade.url();
+            let connect = async {
+                let mut conn = Hot::establish(&url).await.expect("a connection");
+                let used: QueryResult<()> = conn.hot_transaction(async |conn| write_and_read_back!(conn)).await;
+                used.expect("a transaction");
+            };
+            dropped_after(polls, connect).await.is_some()
+        })
+        .await;
+    });
+}
+
+/// How long the others wait.
+const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The one that reads the catalog holds a permit, for which others wait.
+#[test]
+fn a_catalog_load_that_is_dropped_at_any_poll_keeps_no_permit() {
+    on_both_runtimes(async || {
+        let number = AtomicUsize::new(0);
+        drop_at_every_poll(async |pool, upgrade, polls| {
+            // On both servers, so whichever answers has to be read again.
+            let number = number.fetch_add(1, Ordering::Relaxed);
+            let create = format!("CREATE TYPE new_{number} AS ENUM ()");
+            for server in [upgrade.old, upgrade.new] {
+                aside(|| upgrade.run_on(server, &create).map_err(|error| error.to_string())).expect("a type");
+            }
+            let mut conn = pool.get().await.expect("a connection");
+            let transaction = conn.hot_transaction(async |conn| {
+                // It always looks inside a transaction.
+                conn.synchronize().await.map(drop)
+            });
+            let is_done = dropped_after(polls, transaction).await.is_some();
+            drop(conn);
+            let start = Instant::now();
+            let mut conn: Hot = connect(&upgrade.url()).await;
+            conn.synchronize().await.expect("a check");
+            assert!(start.elapsed() < LOAD_PATIENCE, "it waited for a load that was dropped");
+            is_done
+        })
+        .await;
+    });
 }
 
 #[test]
