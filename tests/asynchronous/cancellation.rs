@@ -311,3 +311,46 @@ fn a_runtime_that_shuts_down_leaves_no_transaction_open() {
     runtime.shutdown_timeout(Duration::from_secs(10));
     wait_until("no transaction is open", || open_transactions(&upgrade) == 0);
 }
+
+/// Four writers on each runtime, whose tasks and connections end with it while the server is switched.
+#[test]
+fn a_runtime_that_shuts_down_in_the_middle_of_a_switch_leaves_nothing_open_and_nothing_wrong() {
+    let upgrade = upgrade();
+    let runtimes: [fn() -> tokio::runtime::Builder; 2] =
+        [tokio::runtime::Builder::new_multi_thread, tokio::runtime::Builder::new_current_thread];
+    for (round, server) in [upgrade.new, upgrade.old, upgrade.new, upgrade.old].into_iter().enumerate() {
+        let runtime = runtimes[round / 2]().worker_threads(2).enable_all().build().expect("a runtime");
+        let pool: Bb8<Hot> = runtime.block_on(bb8(&upgrade.url(), 4, CacheSize::Unbounded));
+        let (written, has_written) = std::sync::mpsc::channel();
+        for _ in 0..4 {
+            let (pool, written) = (pool.clone(), written.clone());
+            runtime.spawn(async move {
+                loop {
+                    let mut conn = pool.get().await.expect("a connection");
+                    let told: QueryResult<()> =
+                        conn.hot_transaction(async |conn| write_and_read_back!(conn)).await;
+                    let _ = written.send(told);
+                }
+            });
+        }
+        std::thread::scope(|scope| {
+            // On a runtime of one thread, tasks run while somebody waits.
+            runtime.block_on(async {
+                while has_written.try_recv().is_err() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+            let switching = scope.spawn(|| upgrade.switch_to(server).map_err(|error| error.to_string()));
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(5 * round as u64)).await });
+            runtime.shutdown_timeout(Duration::from_secs(10));
+            drop(pool);
+            switching.join().expect("no panic").expect("a switch");
+        });
+        assert!(has_written.try_iter().all(|told| told == Ok(())), "none failed");
+        wait_until("no transaction is open", || open_transactions(&upgrade) == 0);
+        run(async {
+            let pool: Bb8<Hot> = bb8(&upgrade.url(), 4, CacheSize::Unbounded).await;
+            assert_eq!(use_every_connection!(pool, 4), NOTHING_WRONG);
+        });
+    }
+}

@@ -6,11 +6,13 @@ mod one_load;
 mod other_queries;
 mod pools;
 mod round_trips;
+mod shared;
 mod switch;
 mod tenants;
 mod tools;
 mod transactions;
 mod unknown_types;
+mod wrapped;
 
 // Other programs use the rest.
 #[allow(dead_code, unused_imports)]

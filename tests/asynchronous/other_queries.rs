@@ -192,6 +192,51 @@ fn queries_on_a_shared_reference_are_pipelined_and_streams_stream() {
     });
 }
 
+/// Two inserts at once, and a stream, on `&` of the connection.
+macro_rules! use_shared {
+    ($conn:expr) => {{
+        let insert = || diesel::insert_into(uses::table).values((uses::one.eq(Happy), uses::many.eq(vec![Happy])));
+        let (mut one, mut two) = ($conn, $conn);
+        let inserted = futures_util::future::join(insert().execute(&mut one), insert().execute(&mut two)).await;
+        let rows = uses::table.filter(uses::one.eq(Happy)).select(uses::id).load_stream::<i32>(&mut one).await;
+        let streamed: QueryResult<Vec<i32>> = match rows {
+            Ok(rows) => rows.try_collect().await,
+            Err(error) => Err(error),
+        };
+        match (inserted, streamed) {
+            ((Ok(1), Ok(1)), Ok(rows)) if rows.len() >= 2 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }};
+}
+
+#[test]
+fn pipelined_queries_and_streams_are_right_after_each_switch() {
+    run(async {
+        let upgrade = blocking(upgrade);
+        blocking(|| upgrade.run_on(upgrade.new, "CREATE TYPE first AS ENUM ()")).expect("other OIDs");
+        for (server, sql) in
+            [upgrade.old, upgrade.new].into_iter().flat_map(|server| CREATE.map(|sql| (server, sql)))
+        {
+            blocking(|| upgrade.run_on(server, sql)).expect("types");
+        }
+        let mut hot: Hot = connect(&upgrade.url()).await;
+        let stock: Stock = connect(&upgrade.url()).await;
+        assert_eq!(use_shared!(&stock), Ok(()));
+        for server in [upgrade.new, upgrade.old, upgrade.new] {
+            assert_eq!(use_shared!(&hot), Ok(()));
+            blocking(|| upgrade.switch_to(server)).expect("a switch");
+            let verified = hot.hot_transaction(async |conn| QueryResult::Ok(use_shared!(&*conn))).await;
+            assert_eq!(verified, Ok(Ok(())));
+        }
+        blocking(|| upgrade.switch_to(upgrade.old)).expect("a switch");
+        hot.synchronize().await.expect("a check");
+        assert_eq!(use_shared!(&hot), Ok(()));
+        blocking(|| upgrade.switch_to(upgrade.new)).expect("a switch");
+        assert!(use_shared!(&stock).is_err(), "the control");
+    });
+}
+
 #[test]
 fn save_changes_and_a_task_of_its_own() {
     #[derive(Debug, Queryable, Identifiable, AsChangeset)]

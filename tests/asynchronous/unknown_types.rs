@@ -1,7 +1,7 @@
 //! Types in no snapshot: the rows of tables, temporary types, and what is not tracked. The connection looks them up by
 //! itself, and is not replaced for it.
 
-use diesel_async::AsyncConnection;
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
 use crate::support::meaning::Label;
 use crate::tools::{Asks, Bb8, Hot, bb8, blocking, connect, run, verified};
@@ -42,5 +42,27 @@ fn a_type_that_does_not_exist_is_an_error_that_aborts_nothing() {
             })
             .await;
         assert_eq!(result, Ok(()));
+    });
+}
+
+#[test]
+fn a_temporary_type_costs_no_connection_and_what_it_hid_is_right_afterwards() {
+    run(async {
+        let upgrade = blocking(crate::support::pools::upgrade);
+        blocking(|| upgrade.run_on(upgrade.old, "CREATE TYPE label AS ENUM ('x')")).expect("a type");
+        let pool: Bb8<Hot> =
+            bb8(&upgrade.old.url(&upgrade.database), 1, diesel::connection::CacheSize::Unbounded).await;
+        for _ in 0..3 {
+            let mut conn = pool.get().await.expect("a connection");
+            assert_eq!(verified::<Label>(&mut conn).await, Ok(()));
+            conn.batch_execute("CREATE TYPE pg_temp.label AS ENUM ('x')").await.expect("a temporary type");
+            assert_eq!(verified::<Label>(&mut conn).await, Ok(()));
+            drop(conn);
+            let mut conn = pool.get().await.expect("a connection");
+            assert_eq!(conn.plain::<Label>().await, Ok(()), "in the next checkout");
+            conn.batch_execute("DROP TYPE pg_temp.label").await.expect("it is gone");
+            assert_eq!(verified::<Label>(&mut conn).await, Ok(()));
+        }
+        assert_eq!(pool.state().statistics.connections_created, 1);
     });
 }

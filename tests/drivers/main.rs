@@ -57,7 +57,8 @@ for_both_drivers! {
         a_column_that_gets_another_type_of_the_same_name_is_right
         extensions_that_are_recreated_are_found
         a_row_type_that_is_recreated_is_found_by_a_verified_transaction
-        a_temporary_type_is_right_and_so_is_what_it_hid;
+        a_temporary_type_is_right_and_so_is_what_it_hid
+        a_query_whose_type_is_not_on_the_new_server_is_healed;
     tenants:
         after_a_path_that_is_set_before_the_probe_the_sessions_types_are_bound
         after_a_path_that_is_set_in_the_closure_the_sessions_types_are_bound
