@@ -210,15 +210,15 @@ impl HotUpgradeAsyncPgConnection {
     }
 }
 
-/// Does the error say that the connection can be asked nothing more? If a statement is prepared with the OID of a type
-/// that the server does not have, tokio-postgres asks for that type, gets no row, and names that an unexpected message.
+/// Does the error say that the connection can be asked nothing more? An answer that tokio-postgres did not expect does
+/// not: it goes on with the next one. (Such as no row, if it asks what a type is that the server does not have.)
 pub(super) fn says_lost(error: &Error) -> bool {
-    let is_unknown_type = matches!(
+    let is_unexpected_answer = matches!(
         error,
         Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, said)
             if said.message() == "unexpected message from server"
     );
-    is_loss(error) && !is_unknown_type
+    is_loss(error) && !is_unexpected_answer
 }
 
 impl fmt::Debug for HotUpgradeAsyncPgConnection {
