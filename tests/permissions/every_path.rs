@@ -160,7 +160,7 @@ impl Setting {
         for server in [old, new, old] {
             self.upgrade.switch_to(server)?;
             for _ in 0..2 {
-                pool.hot_transaction_with(|builder| builder.before_probe(before.clone()), answer)?;
+                pool.hot_transaction_with(|builder| builder.before_probe(before.clone()), blocking_answer)?;
             }
         }
         Ok(())
