@@ -88,6 +88,10 @@ fn every_statement_is_qualified(driver: Driver, majors: [u32; 2], kinds: Kinds) 
     setting.run(driver).expect("every path");
     let mut wanted = BTreeSet::new();
     tags_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), driver, &mut wanted);
+    if driver == Driver::Async {
+        // The transactions of its pools are not among these paths.
+        wanted.remove("lock");
+    }
     assert!(wanted.len() >= 4, "the tags are not where they are looked for: {wanted:?}");
     for (server, before) in [old, new].into_iter().zip(before) {
         let statements = statements(server, &setting.upgrade.database);
