@@ -136,7 +136,7 @@ pub(crate) fn conflict(conn: &mut impl GetPgMetadataCache, old: &Snapshot, new: 
     });
     is_stored_otherwise
         || moved(old, new).any(|ty| is_stored(cache, ty))
-        || new.database.is_former(old.former, |ty| is_stored(cache, ty))
+        || new.database.is_former(old.former, |ty| is_stored(cache, ty) || is_stored_as_unknown(cache, ty, new))
 }
 
 /// Does the cache have the type, or its array, by a name that it had?
@@ -147,6 +147,18 @@ fn is_stored(cache: &PgMetadataCache, ty: &PgType) -> bool {
             .any(|key| cached(cache, key).is_some_and(|(known, _)| known == oid))
     };
     by_name(&ty.name, ty.oid) || ty.array_name().is_some_and(|array| by_name(&array, ty.array_oid))
+}
+
+/// Does the cache have an OID by a name that a type had, which no type of that name has now? Diesel may have looked up a
+/// type by that name which was renamed before anybody saw it.
+fn is_stored_as_unknown(cache: &PgMetadataCache, former: &PgType, new: &Snapshot) -> bool {
+    let types = new.types();
+    let is_known = |oid: u32| {
+        let found = types.binary_search_by_key(&oid, |ty| ty.oid);
+        found.is_ok_and(|index| types[index].name == former.name)
+    };
+    let keys = [in_schema(former, &former.name), bare(&former.name)];
+    keys.iter().any(|key| cached(cache, key).is_some_and(|(oid, _)| !is_known(oid)))
 }
 
 /// Does the cache have other OIDs for the type, or for its array, of that name?

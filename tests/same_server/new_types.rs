@@ -154,6 +154,33 @@ fn a_name_comes_back_after_everybody_has_seen_that_it_was_gone() {
     assert!(control.is_err(), "the control");
 }
 
+/// A type is used before anybody sees it, and then seen by another name only. Its name was another type's meanwhile.
+#[test]
+fn a_name_comes_back_that_was_never_seen_with_the_type_that_was_used() {
+    let (url, mut owner) = database("comes_back_unseen");
+    let [mut idle, mut other, mut stock] = [connect(&url), connect(&url), connect(&url)];
+    for conn in [&mut idle, &mut other] {
+        synchronize(conn).expect("a first look");
+    }
+    owner.batch_execute("CREATE TYPE label AS ENUM ('x')").expect("a type that nobody has seen");
+    for conn in [&mut idle, &mut stock] {
+        assert_eq!(plain::<Label>(conn), Ok(()), "before the change");
+    }
+    let replace = "ALTER TYPE label RENAME TO label_old; CREATE TYPE label AS ENUM ('x')";
+    owner.batch_execute(replace).expect("another type of that name");
+    wait_until_stale();
+    synchronize(&mut other).expect("a look that sees both");
+    owner.batch_execute("DROP TYPE label; DROP TYPE label_old").expect("no type of that name");
+    wait_until_stale();
+    synchronize(&mut other).expect("a look that misses them");
+    owner.batch_execute("CREATE TYPE label AS ENUM ('x')").expect("a third");
+
+    synchronize(&mut idle).expect("a checkout");
+    assert_eq!(plain::<Label>(&mut idle), Ok(()));
+    let control = plain::<Label>(&mut stock);
+    assert!(control.is_err(), "the control");
+}
+
 /// Both are shown without a schema, so it takes more to notice that one moves.
 #[test]
 fn a_type_moves_within_the_path_and_leaves_its_name_to_another_one() {
