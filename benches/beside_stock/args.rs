@@ -24,7 +24,8 @@ Examples:
   cargo bench --bench beside_stock -- --only transaction-ids temporary-schemas added-types permissions
 
   # The connection for diesel-async beside the stock one
-  cargo bench --bench beside_stock -- --only async-checkout async-transaction async-recovery async-query
+  cargo bench --bench beside_stock -- --only async-checkout async-transaction async-new-connection async-recovery \
+      async-query async-typed-query
 
   # Without PgBouncer: the application talks to PostgreSQL
   cargo bench --bench beside_stock -- --direct
@@ -126,8 +127,10 @@ pub(crate) enum Subject {
     AsyncNewConnection,
     /// The same: a pool of 64 after a switch, until each connection has answered
     AsyncRecovery,
-    /// The same: a plain query, in the application's processor time
+    /// The same: a plain query that binds built-in types only, in the application's processor time
     AsyncQuery,
+    /// The same with two other types
+    AsyncTypedQuery,
     /// A checkout that asks, after `track` was called for each type. Last, since that holds for the process
     CheckoutTracked,
     /// The same, Diesel's statement cache disabled

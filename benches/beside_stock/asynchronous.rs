@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::args::Subject;
 use crate::paired::{Comparison, compare, timed};
 use crate::processor::{self, OneCore, Process};
-use crate::recovery::{CONNECTIONS, Stage};
+use crate::recovery::{CONNECTIONS, Stage, loads_once};
 use crate::report::Row;
 use crate::run::Bench;
 use crate::shared::network::Network;
@@ -34,7 +34,7 @@ pub(crate) fn measure(bench: &Bench<'_>, subject: Subject, network: Network) -> 
         Subject::AsyncTransaction => transactions(bench, &runtime, network),
         Subject::AsyncNewConnection => new_connections(bench, &runtime, network),
         Subject::AsyncRecovery => recoveries(bench, &runtime, network),
-        _ => queries(bench, &runtime),
+        _ => queries(bench, &runtime, subject),
     };
     bench.servers.delay(Network::LOOPBACK);
     Ok(Row::new(subject, network, comparison?))
@@ -109,7 +109,7 @@ fn recoveries(bench: &Bench<'_>, runtime: &Runtime, network: Network) -> Result<
             } else {
                 let pool = protected(&url, CONNECTIONS as usize, Verify::EveryCheckout)?;
                 runtime.block_on(use_every_connection(&pool))?;
-                stage.recover(network, || runtime.block_on(use_every_connection(&pool)))
+                loads_once(|| stage.recover(network, || runtime.block_on(use_every_connection(&pool))))
             };
             times[turn] = took?.as_secs_f64();
         }
@@ -134,9 +134,9 @@ where
     try_join_all((0..CONNECTIONS).map(|_| use_one())).await.map(drop)
 }
 
-/// What a plain query costs the application, with binds of types that both know: one of the thread that runs the query
-/// and the connection, without a pooler.
-fn queries(bench: &Bench<'_>, runtime: &Runtime) -> Result<Comparison, AnyError> {
+/// What a plain query costs the application, if both know the types that it binds: processor time of the thread that
+/// runs the query and the connection, without a pooler.
+fn queries(bench: &Bench<'_>, runtime: &Runtime, subject: Subject) -> Result<Comparison, AnyError> {
     let url = bench.servers.cluster.url(bench.database);
     let (mut stock, mut ours) =
         runtime.block_on(async { Ok::<_, AnyError>((used::<Stock>(&url).await?, used::<Hot>(&url).await?)) })?;
@@ -145,17 +145,25 @@ fn queries(bench: &Bench<'_>, runtime: &Runtime) -> Result<Comparison, AnyError>
         Process::numbered(runtime.block_on(backend(&mut ours))?),
     ];
     let _core = OneCore::shared_with(&servers.each_ref())?;
-    compare(bench.plan.in_blocks_of(5), &mut || a_query(runtime, &mut stock), &mut || a_query(runtime, &mut ours))
+    let is_typed = subject == Subject::AsyncTypedQuery;
+    compare(bench.plan.in_blocks_of(5), &mut || a_query(runtime, &mut stock, is_typed), &mut || {
+        a_query(runtime, &mut ours, is_typed)
+    })
 }
 
 fn a_query<C: AsyncConnection<Backend = Pg>>(
     runtime: &Runtime,
     conn: &mut C,
+    is_typed: bool,
 ) -> Result<std::time::Duration, AnyError> {
     let before = processor::time_of_this_thread();
     runtime.block_on(async {
         for _ in 0..BATCH {
-            twenty::select_async(conn).await?;
+            if is_typed {
+                twenty::select_async(conn).await?;
+            } else {
+                twenty::select_by_key_async(conn).await?;
+            }
         }
         QueryResult::Ok(())
     })?;

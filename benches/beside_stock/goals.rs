@@ -54,7 +54,7 @@ impl Goal {
             Subject::Transaction | Subject::AsyncTransaction if half => Goal::Ceiling(0.85),
             Subject::PoolTransaction => Goal::Ceiling(1.02),
             Subject::NewConnection | Subject::AsyncNewConnection if half => Goal::Ceiling(0.35),
-            Subject::AsyncQuery => Goal::Ceiling(1.03),
+            Subject::AsyncQuery | Subject::AsyncTypedQuery => Goal::Ceiling(1.03),
             Subject::Recovery | Subject::AsyncRecovery => Goal::Ceiling(0.5),
             Subject::Threads => Goal::Floor(0.85),
             _ => return None,

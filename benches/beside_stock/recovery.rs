@@ -80,6 +80,16 @@ pub(crate) fn count(bench: &Bench<'_>) -> Result<Counts, AnyError> {
     Ok(Counts { connections: CONNECTIONS, types, catalog_loads, look_ups, stock_look_ups, verdict })
 }
 
+/// Fails if more was read than one catalog.
+pub(crate) fn loads_once<T>(work: impl FnOnce() -> Result<T, AnyError>) -> Result<T, AnyError> {
+    let before = stats().catalog_loads();
+    let done = work()?;
+    match stats().catalog_loads() - before {
+        1 => Ok(done),
+        loads => Err(format!("a switch to an unseen server cost {loads} catalog loads, not one").into()),
+    }
+}
+
 /// What Diesel asks for a type's OID.
 const LOOK_UP: &str = r#""pg_type"."typarray""#;
 
@@ -108,12 +118,7 @@ impl<'a> Stage<'a> {
         let url = self.servers.url(network, ALIAS);
         let pool = subjects::protected(&url, CONNECTIONS, CacheSize::Unbounded, Verify::EveryCheckout)?;
         use_every_connection(&pool)?;
-        let before = stats();
-        let took = self.recover(network, || use_every_connection(&pool))?;
-        match stats().catalog_loads() - before.catalog_loads() {
-            1 => Ok(took),
-            loads => Err(format!("a switch to an unseen server cost {loads} catalog loads, not one").into()),
-        }
+        loads_once(|| self.recover(network, || use_every_connection(&pool)))
     }
 
     fn recover_stock(&mut self, network: Network) -> Result<Duration, AnyError> {

@@ -84,6 +84,20 @@ impl Subject {
                 | Subject::ApplicationTime
                 | Subject::PoolTransaction
                 | Subject::AsyncQuery
+                | Subject::AsyncTypedQuery
+        )
+    }
+
+    /// Is it a row of diesel-async?
+    pub(crate) fn is_asynchronous(self) -> bool {
+        matches!(
+            self,
+            Subject::AsyncCheckout
+                | Subject::AsyncTransaction
+                | Subject::AsyncNewConnection
+                | Subject::AsyncRecovery
+                | Subject::AsyncQuery
+                | Subject::AsyncTypedQuery
         )
     }
 
@@ -121,7 +135,10 @@ impl Subject {
             Subject::AsyncNewConnection => "diesel-async: new connection, first statement with 20 types",
             Subject::AsyncRecovery => "diesel-async: a pool of 64 after a switch, until all have answered",
             Subject::AsyncQuery => {
-                "diesel-async: a plain query, without a pooler: the application's processor time"
+                "diesel-async: a plain query of built-in types, without a pooler: the application's processor time"
+            }
+            Subject::AsyncTypedQuery => {
+                "diesel-async: a plain query with two other types, without a pooler: the application's processor time"
             }
             Subject::CheckoutTracked => "checkout, 20 types named to `track`",
             Subject::CheckoutTrackedUncached => "checkout, 20 types named to `track`, statement cache disabled",

@@ -94,11 +94,7 @@ fn measure(bench: &Bench<'_>, subject: Subject, network: Network, report: &mut R
         Subject::NewConnection => new_connection::measure(bench, network)?,
         Subject::Recovery => recovery::measure(bench, network)?,
         Subject::Threads => threads::measure(bench)?,
-        Subject::AsyncCheckout
-        | Subject::AsyncTransaction
-        | Subject::AsyncNewConnection
-        | Subject::AsyncRecovery
-        | Subject::AsyncQuery => asynchronous::measure(bench, subject, network)?,
+        _ if subject.is_asynchronous() => asynchronous::measure(bench, subject, network)?,
         _ => checkout::measure(bench, subject, network)?,
     };
     report.rows.push(row);

@@ -10,6 +10,9 @@ use crate::types;
 
 pub(crate) fn sentences(report: &Report) -> Vec<String> {
     let mut sentences = vec![how(report), STOCK.to_owned()];
+    if report.rows.iter().any(|row| row.subject.is_asynchronous()) {
+        sentences.push(ASYNCHRONOUS.to_owned());
+    }
     if report.rows.iter().any(|row| row.subject.is_on_one_core()) || !report.disturbed.is_empty() {
         sentences.push(ONE_CORE.to_owned());
     }
@@ -51,6 +54,10 @@ fn how(report: &Report) -> String {
 /// What the other one does.
 const STOCK: &str = "Stock is Diesel's `ConnectionManager`, which pings at each checkout, and `transaction`; its \
      connections look up each type themselves, and after a switch they are dropped and opened again.";
+
+const ASYNCHRONOUS: &str = "In the rows of diesel-async, stock is `AsyncPgConnection`, and both are in its pool of deadpool, on a \
+     runtime of one thread. To prepare a statement, tokio-postgres asks about each type that its connection does not \
+     know, on both sides: this crate can't spare that.";
 
 const DISTURBED: &str = "Of the checkouts that others disturb, two servers take turns, without a pooler: on one of \
      them the others do what the row says. Times are means of hundreds of checkouts; round trips are means, counted \

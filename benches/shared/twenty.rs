@@ -128,7 +128,14 @@ pub(crate) async fn insert_async<C: AsyncConnection<Backend = Pg>>(conn: &mut C)
     diesel_async::RunQueryDsl::execute(query, conn).await.map(drop)
 }
 
-/// Finds nothing by two of the types.
+/// Finds nothing by a key of a built-in type.
+#[allow(dead_code)] // Criterion's benchmarks have none.
+pub(crate) async fn select_by_key_async<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<()> {
+    let query = items::table.filter(items::id.eq(0));
+    diesel_async::RunQueryDsl::load::<i64>(query.select(items::id), conn).await.map(drop)
+}
+
+/// The same, and by two of the types.
 #[allow(dead_code)] // Criterion's benchmarks have none.
 pub(crate) async fn select_async<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<()> {
     let query = items::table.filter(items::id.eq(0)).filter(items::name.eq(TEXT)).filter(items::state.eq(LABEL));
