@@ -14,6 +14,8 @@ mod asynchronous {
 }
 #[path = "cuts/errors.rs"]
 mod errors;
+#[path = "cuts/limits.rs"]
+mod limits;
 #[path = "cuts/lost.rs"]
 mod lost;
 #[path = "cuts/outage.rs"]

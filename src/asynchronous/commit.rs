@@ -11,7 +11,7 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::guard::Guard;
 use crate::connection::transaction_state::{has_mark, is_loss};
-use crate::probe::writes::{fails_without_writes, is_without_writes};
+use crate::probe::writes::{fails_without, is_without_writes};
 use crate::transaction::begin::Others;
 use crate::transaction::commit::{CLOSURE_ENDED_TRANSACTION, CLOSURE_LEFT_SAVEPOINT, CLOSURE_SWALLOWED_ERROR};
 
@@ -156,7 +156,7 @@ impl HotUpgradeAsyncPgConnection {
         }
         let sql = match others {
             // The same server has to say so that the transaction ran on.
-            Others::IfLostOrReadOnly => Cow::Owned(format!("{ROLLBACK}; {}", fails_without_writes())),
+            Others::IfLostOrWithout(writes) => Cow::Owned(format!("{ROLLBACK}; {}", fails_without(writes))),
             Others::None | Others::IfLost => Cow::Borrowed(ROLLBACK),
         };
         self.rolls_back();

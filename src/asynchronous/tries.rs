@@ -17,7 +17,7 @@ use crate::pool::transaction::pauses::Evidence;
 use crate::pool::transaction::progress::{Ending, Progress, Tried, may_be_of_lock};
 use crate::pool::verify::checked_by_begin_when_polled;
 use crate::probe::lost_attempt::{By, EndLostAttempt, Key, MayLock};
-use crate::probe::writes::TakesWrites;
+use crate::probe::writes::{Takes, Writes};
 use crate::report::warnings;
 use crate::transaction::begin::{Begin, Others};
 use crate::transaction::run::Ended;
@@ -157,11 +157,14 @@ impl<'a, P: Source> Tries<'a, P> {
         match self.progress.not_begun(error, is_lost, how.before_probe.is_some(), evidence) {
             Ok(tried) => tried,
             Err(error) => {
-                if how.others == Others::IfLostOrReadOnly && matches!(conn.takes_writes().await, Ok(false)) {
-                    conn.status().set_in_error();
-                    return self.progress.read_only(error.into(), evidence);
+                let Others::IfLostOrWithout(writes) = how.others else {
+                    return Tried::application(error);
+                };
+                if !matches!(conn.takes(writes).await, Ok(false)) {
+                    return Tried::application(error);
                 }
-                Tried::application(error)
+                conn.status().set_in_error();
+                self.progress.read_only(error.into(), evidence)
             }
         }
     }
@@ -201,7 +204,7 @@ impl HotUpgradeAsyncPgConnection {
         if let Some(was_writable) = self.memory.with(writable::was_writable) {
             return was_writable;
         }
-        let takes_writes = self.takes_writes().await;
+        let takes_writes = self.takes(Writes::ByDefault).await;
         if let Ok(takes_writes) = takes_writes {
             self.memory.with(|oids| writable::note(oids, takes_writes));
         }
@@ -220,9 +223,9 @@ impl HotUpgradeAsyncPgConnection {
         may_not
     }
 
-    /// Does the server take writes?
-    async fn takes_writes(&mut self) -> QueryResult<bool> {
-        RunQueryDsl::get_result(TakesWrites, &mut self.inner).await
+    /// Does the server take such writes?
+    async fn takes(&mut self, writes: Writes) -> QueryResult<bool> {
+        RunQueryDsl::get_result(Takes(writes), &mut self.inner).await
     }
 
     /// Ends the sessions of a transaction's lost attempts, and returns how many there were.

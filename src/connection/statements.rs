@@ -10,13 +10,14 @@ use crate::catalog::server::PgStart;
 use crate::catalog::session::TargetSessionAttrs;
 use crate::catalog::snapshot::{Loaded, Question, Snapshot};
 use crate::connection::notes;
+use crate::connection::transaction_state::is_broken;
 use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
 use crate::probe::load::{self, Load};
 use crate::probe::lost_attempt::{By, EndLostAttempt, Key, Lock, MayLock};
 use crate::probe::plans::{AskPlans, Kept, Plans};
 use crate::probe::session;
-use crate::probe::writes::TakesWrites;
+use crate::probe::writes::{Takes, Writes};
 
 /// Does the snapshot hold, and does the server fit? One round trip.
 pub(crate) fn check(conn: &mut PgConnection, snapshot: &Snapshot) -> QueryResult<bool> {
@@ -116,14 +117,22 @@ pub(crate) fn load(
     load.decode(row, replicas)
 }
 
-/// Does the server take writes? One round trip.
-pub(crate) fn takes_writes(conn: &mut PgConnection) -> QueryResult<bool> {
-    TakesWrites.get_result(conn)
+/// Does the server take such writes? One round trip.
+pub(crate) fn takes(conn: &mut PgConnection, writes: Writes) -> QueryResult<bool> {
+    Takes(writes).get_result(conn)
 }
 
-/// Ends the sessions of a transaction's lost attempts, and returns how many there were. One round trip.
+/// Ends the sessions of a transaction's lost attempts, and returns how many there were. One round trip; four more if
+/// the role that was `SET` may not end those of the role that logged in, to which they belong.
 pub(crate) fn end_lost_attempt(conn: &mut PgConnection, key: Key, by: By) -> QueryResult<usize> {
-    EndLostAttempt { key, by }.execute(conn)
+    let ended = EndLostAttempt { key, by }.execute(conn);
+    if ended.is_ok() || is_broken(conn) {
+        return ended;
+    }
+    conn.transaction(|conn| {
+        conn.batch_execute("SET LOCAL ROLE NONE")?;
+        EndLostAttempt { key, by }.execute(conn)
+    })
 }
 
 /// Takes the lock in the transaction that is open. One round trip.

@@ -13,7 +13,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Integer;
 
-use crate::probe::writes::{fails_without_writes, is_without_writes};
+use crate::probe::writes::{Writes, fails_without, is_without_writes};
 
 /// What Diesel thinks of the transaction.
 pub(crate) fn status(conn: &mut PgConnection) -> &mut TransactionManagerStatus {
@@ -92,10 +92,10 @@ pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
     rolled_back
 }
 
-/// Rolls back as [`roll_back`] does, and asks in the same message whether the server takes writes.
-pub(crate) fn roll_back_and_ask_for_writes(conn: &mut PgConnection) -> QueryResult<bool> {
+/// Rolls back as [`roll_back`] does, and asks in the same message whether the server takes such writes.
+pub(crate) fn roll_back_and_ask_for(writes: Writes, conn: &mut PgConnection) -> QueryResult<bool> {
     rolls_back(conn);
-    let ask = fails_without_writes();
+    let ask = fails_without(writes);
     match conn.batch_execute(&format!("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK; {ask}")) {
         Ok(()) => Ok(true),
         Err(error) if is_without_writes(&error) && !is_broken(conn) => Ok(false),

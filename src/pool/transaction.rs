@@ -35,6 +35,7 @@ pub trait HotUpgradePool {
     ///   [`target_session_attrs`](crate::HotUpgradeManager::target_session_attrs).
     /// - The connection was lost in the closure, or after it, before `COMMIT` was sent. The connection says so, not the
     ///   closure's error: a closure that returns `Ok` on a lost connection runs again too.
+    /// - A statement of the closure failed, and the connection was lost before the server could be asked why.
     /// - The closure failed, and the server, which took writes before, takes none any more: it is in recovery, or
     ///   read-only by default. Not if the transaction is [read-only](HotPoolTransactionBuilder::read_only). (With
     ///   another manager than [`HotUpgradeManager`](crate::HotUpgradeManager), the same connection has to have taken

@@ -1,4 +1,5 @@
-//! Does the server take writes? Not if it is in recovery, nor if transactions are read-only by default.
+//! Does the server take writes? Not if it is in recovery, nor if transactions are read-only by default,
+//! unless they say `READ WRITE`.
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -7,14 +8,34 @@ use diesel::result::Error;
 use diesel::sql_types::Bool;
 
 use crate::probe::check::says_no;
+use crate::probe::sql::IN_RECOVERY;
 
-/// Of a transaction that did not say `READ ONLY`. A server in recovery says `on` too.
-const TAKES_WRITES: &str = "pg_catalog.current_setting('transaction_read_only') \
-     OPERATOR(pg_catalog.=) 'off'::pg_catalog.text";
+/// Of which transactions a server takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// Of one that said nothing.
+    ByDefault,
+    /// Of one that said `READ WRITE`. It writes also if transactions are read-only by default.
+    AskedFor,
+}
+
+impl Writes {
+    /// SQL that is true if the server takes them.
+    fn are_taken(self) -> String {
+        match self {
+            // A server in recovery says `on` too.
+            Writes::ByDefault => "pg_catalog.current_setting('transaction_read_only') \
+                 OPERATOR(pg_catalog.=) 'off'::pg_catalog.text"
+                .to_owned(),
+            Writes::AskedFor => format!("NOT {IN_RECOVERY}"),
+        }
+    }
+}
 
 /// SQL that fails if the server takes no writes.
-pub(crate) fn fails_without_writes() -> String {
-    format!("SELECT CASE WHEN {TAKES_WRITES} THEN '' ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END")
+pub(crate) fn fails_without(writes: Writes) -> String {
+    let are_taken = writes.are_taken();
+    format!("SELECT CASE WHEN {are_taken} THEN '' ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END")
 }
 
 const NO_SUCH_SETTING: &str = "diesel-postgres-hot-upgrade looks for a server that takes writes";
@@ -26,25 +47,25 @@ pub(crate) fn is_without_writes(error: &Error) -> bool {
 
 /// The question by itself.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TakesWrites;
+pub(crate) struct Takes(pub(crate) Writes);
 
-impl Query for TakesWrites {
+impl Query for Takes {
     type SqlType = Bool;
 }
 
-impl RunQueryDsl<PgConnection> for TakesWrites {}
+impl RunQueryDsl<PgConnection> for Takes {}
 
-impl QueryId for TakesWrites {
+impl QueryId for Takes {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl QueryFragment<Pg> for TakesWrites {
+impl QueryFragment<Pg> for Takes {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // Once for each pool: not worth a prepared statement.
         out.unsafe_to_cache_prepared();
         out.push_sql("/* diesel-postgres-hot-upgrade: takes writes */ SELECT ");
-        out.push_sql(TAKES_WRITES);
+        out.push_sql(&self.0.are_taken());
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use crate::connection::{notes, statements};
 use crate::probe::check::{begin_and_check_text, is_refusal};
 use crate::probe::lost_attempt::{Lock, is_still_there};
 use crate::probe::session;
+use crate::probe::writes::Writes;
 use crate::report::stats::COUNTERS;
 use crate::synchronize::{
     NewTypes, Start, filled_from, mark_if_unfit, moved_to_latest, synchronize, synchronize_from,
@@ -43,8 +44,8 @@ pub(crate) enum Others {
     None,
     /// Other connections, to which a transaction moves if this one is lost.
     IfLost,
-    /// The same, and also if the server took writes before, and no longer does.
-    IfLostOrReadOnly,
+    /// The same, and also if the server took writes before, and takes none of these any more.
+    IfLostOrWithout(Writes),
 }
 
 impl Begin {

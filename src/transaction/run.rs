@@ -9,7 +9,7 @@ use diesel::result::Error;
 use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{
-    TransactionState, depth, is_broken, is_marked, refresh, roll_back, roll_back_and_ask_for_writes, status,
+    TransactionState, depth, is_broken, is_loss, is_marked, refresh, roll_back, roll_back_and_ask_for, status,
 };
 use crate::report::log;
 use crate::report::stats::COUNTERS;
@@ -240,6 +240,10 @@ fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> A
         Ok(LookedAfter::Asked(asked)) => {
             Attempt::Failed(Failed { error, was_open, may_rerun, asked: Some(asked) })
         }
+        // Why the statement failed can't be asked any more. If it is the application's fault, it fails again.
+        Err(lost) if state == TransactionState::Aborted && others != Others::None && is_loss(&lost) => {
+            Attempt::Over(Ended::Lost(error))
+        }
         Err(_) => Attempt::Over(Ended::Failed(error)),
     }
 }
@@ -257,15 +261,15 @@ fn roll_back_and_look(
     others: Others,
     state: TransactionState,
 ) -> QueryResult<LookedAfter> {
-    match state {
+    match (state, others) {
         // The same server has to say so that the transaction ran on.
-        TransactionState::Aborted | TransactionState::Open if others == Others::IfLostOrReadOnly => {
+        (TransactionState::Aborted | TransactionState::Open, Others::IfLostOrWithout(writes)) => {
             let asked = if plans::is_unnamed(conn) { Asked::Unnamed } else { Asked::Nothing };
-            let takes_writes = roll_back_and_ask_for_writes(conn)?;
+            let takes_writes = roll_back_and_ask_for(writes, conn)?;
             Ok(if takes_writes { LookedAfter::Asked(asked) } else { LookedAfter::WithoutWrites })
         }
-        TransactionState::Aborted => roll_back_aborted(conn).map(LookedAfter::Asked),
-        TransactionState::Open => roll_back_and_ask(conn).map(LookedAfter::Asked),
+        (TransactionState::Aborted, _) => roll_back_aborted(conn).map(LookedAfter::Asked),
+        (TransactionState::Open, _) => roll_back_and_ask(conn).map(LookedAfter::Asked),
         _ => roll_back(conn).map(|()| LookedAfter::Asked(Asked::Nothing)),
     }
 }

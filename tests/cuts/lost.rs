@@ -1,6 +1,8 @@
 //! Connections that are lost: what runs again, what is reported, counted and logged.
 
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_query;
 use diesel_postgres_hot_upgrade::{HotTransactionError, HotUpgradeExt, HotUpgradeManager, stats};
 use fixture::builder;
 use log::Level;
@@ -72,6 +74,41 @@ fn an_application_that_has_decided_to_fail_fails_on_a_dead_connection_too() {
     });
     assert!(matches!(result, Err(HotTransactionError::Application(Refused::ByRule))), "{result:?}");
     assert_eq!((runs, setting.count()), (1, 0));
+}
+
+#[test]
+fn a_statement_that_failed_runs_again_if_its_connection_is_lost_before_it_can_be_asked_why() {
+    let _alone = alone();
+    let setting = Setting::start("failed_first");
+    let pool = setting.pool(2);
+    let fail = |conn: &mut PgConnection| sql_query("SELECT 1 / 0").execute(conn);
+    let (result, runs) = runs_of(&pool, |conn, runs| {
+        if runs > 1 {
+            return add(conn, 1);
+        }
+        let failed = fail(conn);
+        setting.cutter.cut(Side::Both);
+        failed
+    });
+    assert!(result.is_ok() && runs == 2, "{result:?} after {runs} runs");
+
+    let (result, runs) = runs_of(&pool, |conn, runs| {
+        let failed = fail(conn);
+        if runs == 1 {
+            setting.cutter.cut(Side::Both);
+        }
+        failed
+    });
+    assert!(matches!(result, Err(HotTransactionError::Application(_))), "its own fault, again: {result:?}");
+    // And perhaps once because the table is new.
+    assert!((2..=3).contains(&runs) && setting.count() == 1, "{runs} runs");
+
+    let control = pool.get().expect("a connection").hot_transaction(|conn| {
+        let failed = fail(conn);
+        setting.cutter.cut(Side::Both);
+        failed
+    });
+    assert!(control.is_err(), "a transaction of a connection");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::r2d2::Pool;
+use diesel::r2d2::{CustomizeConnection, Error, Pool};
 use diesel::sql_query;
-use diesel::sql_types::Integer;
+use diesel::sql_types::{Integer, Text};
 use diesel_postgres_hot_upgrade::{
     CutCause, HotPoolTransactionBuilder, HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool,
 };
@@ -163,6 +163,47 @@ fn a_lock_before_the_probe_is_not_hindered_either() {
         assert!(result.is_ok(), "{result:?}");
         assert_eq!(runs, 2);
     });
+}
+
+/// What a customizer does that gives its connections another role than the one that logs in.
+#[derive(Debug)]
+struct SetRole(String);
+
+impl CustomizeConnection<PgConnection, Error> for SetRole {
+    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        conn.batch_execute(&format!("SET ROLE {}", self.0)).map_err(Error::QueryError)
+    }
+}
+
+#[test]
+fn a_role_that_was_set_is_not_hindered_either() {
+    let [login, role] = ["lost_login", "lost_role"].map(|name| format!("{name}_{}", std::process::id()));
+    let mut client = Cluster::shared(12).client("postgres").expect("a server");
+    client
+        .batch_execute(&format!("CREATE ROLE {role}; CREATE ROLE {login} LOGIN IN ROLE {role}"))
+        .expect("two roles");
+    let mut setting = Setting::start("lost_role", 12, &login);
+    let manager = HotUpgradeManager::new(
+        setting
+            .server
+            .url_at(setting.cutter.address(), &setting.database)
+            .replace("postgres@", &format!("{login}@")),
+    );
+    setting.pool =
+        builder(2).connection_customizer(Box::new(SetRole(role.clone()))).build(manager).expect("a pool");
+    let began = Instant::now();
+    let (result, runs) = run(&setting, Takes::Update, RUNS_STATEMENT, Side::Both);
+    assert!(matches!(result, Ok(1)) && runs == 2, "{result:?} after {runs} runs");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let mut conn = setting.pool.get().expect("a connection");
+    let current = diesel::dsl::sql::<Text>("current_user::text");
+    assert_eq!(diesel::select(current).get_result(&mut conn), Ok(role), "it is still the role");
+
+    // The control: the role by itself may not.
+    let mut held = setting.pool.get().expect("another connection");
+    let pid: i32 =
+        diesel::select(diesel::dsl::sql::<Integer>("pg_backend_pid()")).get_result(&mut held).expect("a pid");
+    assert!(sql_query(format!("SELECT pg_cancel_backend({pid})")).execute(&mut conn).is_err());
 }
 
 #[test]

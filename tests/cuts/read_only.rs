@@ -7,12 +7,13 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, ManageConnection, Pool};
 use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_query;
 use diesel_postgres_hot_upgrade::{
     CutCause, HotPoolTransactionBuilder, HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool,
     TargetSessionAttrs, Verify, stats,
 };
 use fixture::builder;
-use testbed::{Cluster, Cutter};
+use testbed::{Cluster, Cutter, Side};
 
 use crate::setting::{Setting, add, alone, runs_of};
 use crate::support::server::wait_until;
@@ -133,6 +134,52 @@ fn on_a_server_that_never_took_writes_errors_are_the_applications() {
     }
     assert_eq!(stats().reruns_after_cuts(), before.reruns_after_cuts());
     assert_eq!(pool.state().connections, 2);
+}
+
+#[test]
+fn a_transaction_that_asks_for_writes_leaves_only_a_server_that_is_in_recovery() {
+    let _alone = alone();
+    let setting = Setting::start("read_write");
+    let pool = setting.pool(1);
+    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
+    assert!(result.is_ok(), "{result:?}");
+    setting.administer(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", setting.database));
+    setting.cutter.cut(Side::Both);
+    let write = |numbers: &[i32]| -> Result<(), HotTransactionError> {
+        pool.hot_transaction_with(
+            |builder| builder.read_write(),
+            |conn| numbers.iter().try_for_each(|number| add(conn, *number).map(drop)),
+        )
+    };
+    write(&[2]).expect("it is only read-only by default");
+    // The key is taken, which COMMIT finds.
+    assert!(matches!(write(&[2]), Err(HotTransactionError::Application(_))));
+    let result: Result<usize, HotTransactionError> =
+        pool.hot_transaction_with(|builder| builder.read_write(), |conn| sql_query("SELECT 1 / 0").execute(conn));
+    assert!(matches!(result, Err(HotTransactionError::Application(_))), "{result:?}");
+
+    // `BEGIN` fails on a standby, which is no fault of the application.
+    let mut primary = server();
+    primary.stop().expect("a stop");
+    let standby = Cluster::standby_of(&primary).expect("a standby");
+    primary.restart().expect("a primary");
+    let cutter = Cutter::start(primary.address()).expect("a cutter");
+    let pool =
+        builder(1).build(HotUpgradeManager::new(primary.url_at(cutter.address(), "postgres"))).expect("a pool");
+    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
+    assert!(result.is_ok(), "{result:?}");
+    cutter.retarget(standby.address());
+    cutter.cut(Side::Both);
+    let options = |builder: HotPoolTransactionBuilder| builder.read_write().within(Duration::from_secs(1));
+    let result: Result<usize, HotTransactionError> = pool.hot_transaction_with(options, |conn| add(conn, 2));
+    assert!(
+        matches!(result, Err(HotTransactionError::NotCommitted { cause: CutCause::ReadOnly(_), .. })),
+        "{result:?}"
+    );
+    cutter.retarget(primary.address());
+    let options = |builder: HotPoolTransactionBuilder| builder.read_write();
+    let result: Result<usize, HotTransactionError> = pool.hot_transaction_with(options, |conn| add(conn, 3));
+    assert!(result.is_ok(), "{result:?}");
 }
 
 #[test]

@@ -30,7 +30,10 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn start(name: &str) -> Self {
-        let server = Cluster::shared(12);
+        Setting::on(Cluster::shared(12), name)
+    }
+
+    pub(crate) fn on(server: &'static Cluster, name: &str) -> Self {
         let database = format!("{name}_{}", std::process::id());
         server.create_database(&database).expect("a database");
         let cutter = Cutter::start(server.address()).expect("a cutter");

@@ -6,6 +6,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
+use crate::probe::writes::Writes;
 use crate::transaction::begin::{Begin, Others};
 use crate::transaction::builder::HotTransactionBuilder;
 use crate::transaction::run::run_nested;
@@ -41,7 +42,7 @@ impl HotPoolTransactionBuilder {
         HotPoolTransactionBuilder { access: Some(Access::ReadOnly), ..self }
     }
 
-    /// `READ WRITE`
+    /// `READ WRITE`. Then a server that is read-only by default takes the writes. Only one in recovery does not.
     pub fn read_write(self) -> Self {
         HotPoolTransactionBuilder { access: Some(Access::ReadWrite), ..self }
     }
@@ -79,7 +80,9 @@ impl HotPoolTransactionBuilder {
     /// For how long it may be tried, from the call on: waiting for a connection, all tries, and the pauses between them.
     /// The default is the pool's `connection_timeout`.
     ///
-    /// A closure that runs is not interrupted: the deadline only decides whether there is another try.
+    /// A statement that is under way is not interrupted, nor is a closure that runs: the deadline only decides whether
+    /// there is another try. If an address may accept connections and never answer, set `connect_timeout` in the
+    /// database URL; without it, such connections occupy r2d2's threads, and the pool does not come back.
     pub fn within(self, time: Duration) -> Self {
         HotPoolTransactionBuilder { within: Some(time), ..self }
     }
@@ -89,7 +92,11 @@ impl HotPoolTransactionBuilder {
     }
 
     pub(crate) fn others(&self) -> Others {
-        if self.access == Some(Access::ReadOnly) { Others::IfLost } else { Others::IfLostOrReadOnly }
+        match self.access {
+            Some(Access::ReadOnly) => Others::IfLost,
+            Some(Access::ReadWrite) => Others::IfLostOrWithout(Writes::AskedFor),
+            None => Others::IfLostOrWithout(Writes::ByDefault),
+        }
     }
 
     fn is_plain(&self) -> bool {

@@ -106,7 +106,7 @@ impl Progress {
 
     /// Is it of interest whether the server took writes before?
     pub(crate) fn asks_for_writes(&self, others: Others) -> bool {
-        others == Others::IfLostOrReadOnly && !self.met_read_only
+        matches!(others, Others::IfLostOrWithout(_)) && !self.met_read_only
     }
 
     /// What comes of a try that has begun. The error of one that has not.

@@ -14,6 +14,7 @@ use crate::pool::transaction::error::{CutCause, HotTransactionError};
 use crate::pool::transaction::pauses::Evidence;
 use crate::pool::transaction::progress::{Ending, Progress, Tried, may_be_of_lock};
 use crate::pool::verify::checked_by_begin;
+use crate::probe::writes::Writes;
 use crate::report::warnings;
 use crate::transaction::begin::{Begin, Others, known_server};
 use crate::transaction::run::{Ended, run};
@@ -104,14 +105,13 @@ where
         let evidence = self.progress.evidence(conn);
         match self.progress.not_begun(error, is_broken(conn), how.before_probe.is_some(), evidence) {
             Ok(tried) => tried,
-            Err(error)
-                if how.others == Others::IfLostOrReadOnly
-                    && matches!(statements::takes_writes(conn), Ok(false)) =>
-            {
-                status(conn).set_in_error();
-                self.progress.read_only(error.into(), evidence)
-            }
-            Err(error) => Tried::application(error),
+            Err(error) => match how.others {
+                Others::IfLostOrWithout(writes) if matches!(statements::takes(conn, writes), Ok(false)) => {
+                    status(conn).set_in_error();
+                    self.progress.read_only(error.into(), evidence)
+                }
+                _ => Tried::application(error),
+            },
         }
     }
 
@@ -145,7 +145,7 @@ fn was_writable(conn: &mut PgConnection) -> bool {
     if let Some(was_writable) = writable::was_writable(conn) {
         return was_writable;
     }
-    let takes_writes = statements::takes_writes(conn);
+    let takes_writes = statements::takes(conn, Writes::ByDefault);
     if let Ok(takes_writes) = takes_writes {
         writable::note(conn, takes_writes);
     }
