@@ -25,14 +25,15 @@ pub(super) fn ends_transaction(sql: &str) -> bool {
 /// As many as such a statement has. (`ROLLBACK TRANSACTION TO`)
 const WORDS: usize = 3;
 
-/// The first words of a statement, and what follows its semicolon. Quoted texts and comments are passed over.
+/// The first words of a statement, and what follows its semicolon. Quoted texts, comments, and the body of a function
+/// are passed over.
 fn first_words(sql: &str) -> (Vec<String>, Option<&str>) {
-    let (mut words, mut rest) = (Vec::new(), sql);
+    let (mut words, mut rest, mut body) = (Vec::new(), sql, Body::default());
     loop {
         let Some(next) = rest.chars().next() else {
             return (words, None);
         };
-        if next == ';' {
+        if next == ';' && body.depth == 0 {
             return (words, Some(&rest[1..]));
         }
         if next.is_alphanumeric() || next == '_' {
@@ -42,7 +43,10 @@ fn first_words(sql: &str) -> (Vec<String>, Option<&str>) {
             let is_escaped = word.eq_ignore_ascii_case("e") && rest.starts_with('\'');
             if is_escaped {
                 rest = after_quote(&rest[1..], '\'', true);
-            } else if words.len() < WORDS {
+                continue;
+            }
+            body.read(word);
+            if words.len() < WORDS {
                 words.push(word.to_ascii_uppercase());
             }
         } else {
@@ -51,11 +55,32 @@ fn first_words(sql: &str) -> (Vec<String>, Option<&str>) {
     }
 }
 
+/// `BEGIN ATOMIC … END`, the body of a function in SQL, whose statements end with semicolons. `CASE … END` is inside.
+#[derive(Default)]
+struct Body {
+    depth: usize,
+    may_begin: bool,
+}
+
+impl Body {
+    fn read(&mut self, word: &str) {
+        let is = |other| word.eq_ignore_ascii_case(other);
+        if is("ATOMIC") && self.may_begin {
+            self.depth = 1;
+        } else if is("CASE") && self.depth > 0 {
+            self.depth += 1;
+        } else if is("END") {
+            self.depth = self.depth.saturating_sub(1);
+        }
+        self.may_begin = is("BEGIN") && self.depth == 0;
+    }
+}
+
 fn after_token(sql: &str, first: char) -> &str {
     let rest = &sql[first.len_utf8()..];
     match first {
         '\'' | '"' => after_quote(rest, first, false),
-        '-' if rest.starts_with('-') => rest.find('\n').map_or("", |end| &rest[end..]),
+        '-' if rest.starts_with('-') => rest.find(['\n', '\r']).map_or("", |end| &rest[end..]),
         '/' if rest.starts_with('*') => after_comment(&rest[1..]),
         '$' => after_dollar_quote(rest),
         _ => rest,
@@ -121,6 +146,8 @@ mod tests {
             "DO $x$ BEGIN; END $x$; COMMIT",
             "PREPARE TRANSACTION 'a'",
             "/* /* */ */ COMMIT",
+            "-- no\rCOMMIT",
+            "CREATE FUNCTION f() RETURNS int4 BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; COMMIT",
         ];
         for sql in ending {
             assert!(ends_transaction(sql), "{sql}");
@@ -145,6 +172,8 @@ mod tests {
             "PREPARE a AS SELECT 1",
             "SAVEPOINT a; RELEASE a",
             "committed",
+            "CREATE FUNCTION f() RETURNS int4 LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END",
+            "CREATE PROCEDURE f() BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; SELECT 1",
         ];
         for sql in others {
             assert!(!ends_transaction(sql), "{sql}");

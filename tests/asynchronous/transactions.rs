@@ -10,6 +10,7 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
 };
 use fixture::{RECREATE_ENUM, Upgrade};
+use testbed::Cluster;
 
 use crate::support::pools::upgrade;
 use crate::tools::{Hot, Stock, blocking, connect, run, write_and_read_back};
@@ -76,6 +77,27 @@ fn a_closure_that_ends_the_transaction_by_itself_is_an_error_and_is_not_run_agai
             assert_eq!(made(&attempts), 2, "{how}");
             assert!(count(&mut owner).await <= 1, "{how}: nothing is committed twice");
             assert_eq!(hot.hot_transaction(async |_| QueryResult::Ok(())).await, Ok(()), "{how}: it goes on");
+        }
+    });
+}
+
+/// The text has an `END` after a semicolon, which ends the body of a function, and no transaction.
+#[test]
+fn a_closure_can_create_a_function_whose_body_is_sql() {
+    const CREATE: &str = "CREATE FUNCTION answer() RETURNS int4 LANGUAGE sql BEGIN ATOMIC \
+         SELECT 1; SELECT CASE WHEN true THEN 42 END; END";
+    run(async {
+        let server = blocking(|| Cluster::start(18)).expect("a server");
+        for as_query in [false, true] {
+            let mut hot: Hot = connect(&server.url("postgres")).await;
+            hot.batch_execute("DROP FUNCTION IF EXISTS answer()").await.expect("none");
+            let created = hot.hot_transaction(async |conn| match as_query {
+                false => conn.batch_execute(CREATE).await,
+                true => diesel::sql_query(CREATE).execute(conn).await.map(drop),
+            });
+            assert_eq!(created.await, Ok(()));
+            let answer = diesel::dsl::sql::<diesel::sql_types::Integer>("answer()");
+            assert_eq!(diesel::select(answer).get_result::<i32>(&mut hot).await, Ok(42));
         }
     });
 }
