@@ -70,6 +70,8 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if self.is_armed {
             self.conn.status().set_in_error();
+            // If a closure dropped it, the connection is not lost, and the next run of the closure would do the same.
+            self.conn.memory.set_ended_unseen();
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What an async pool's transaction reports, and what it is, if nothing is cut. As `errors.rs` has it for the blocking
 //! pool.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8};
@@ -60,6 +62,28 @@ where
     assert_eq!(blocking(|| setting.count()), 1);
 }
 with_both!(an_error_of_the_application_is_not_run_again, "async_application", applications_errors);
+
+/// As a timeout in the closure does. The connection is broken then, and it was not lost.
+async fn drops_a_nested_one<P>(setting: Setting, start: impl AsyncFn(String, u32) -> P)
+where
+    P: HotUpgradeAsyncPool + AsyncPool<Conn>,
+{
+    let pool = start(setting.url(), 1).await;
+    for fails in [false, true] {
+        let (result, runs) = runs_of!(pool, async |conn: &mut Conn, _| {
+            add(conn, 1).await?;
+            let nested = conn.hot_transaction(async |_| -> QueryResult<()> { std::future::pending().await });
+            let dropped = tokio::time::timeout(Duration::from_millis(100), nested).await;
+            assert!(dropped.is_err());
+            if fails { Err(Error::RollbackTransaction) } else { Ok(()) }
+        });
+        assert!(matches!(result, Err(HotTransactionError::Application(_))) && runs == 1, "{runs} runs: {result:?}");
+        assert_eq!(blocking(|| setting.count()), 0);
+    }
+    let (result, _) = runs_of!(pool, async |conn: &mut Conn, _| add(conn, 2).await);
+    assert!(result.is_ok(), "{result:?}");
+}
+with_both!(a_nested_transaction_that_the_closure_drops_is_not_run_again, "async_dropped", drops_a_nested_one);
 
 async fn panics<P>(setting: Setting, start: impl AsyncFn(String, u32) -> P)
 where
