@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_postgres_hot_upgrade::TargetSessionAttrs;
+use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
 use fixture::{Upgrade, documents};
 use testbed::Cluster;
 
@@ -122,6 +124,50 @@ fn a_verified_transaction_that_is_dropped_at_any_poll_leaves_nothing_open_and_no
             let mut conn = pool.get().await.expect("a connection");
             let transaction = conn.hot_transaction(async |conn| -> QueryResult<()> { write_and_read_back!(conn) });
             dropped_after(polls, transaction).await.map(|done| done.expect("a transaction")).is_some()
+        })
+        .await;
+    });
+}
+
+/// `BEGIN` is one message with the SQL before the check, and the check comes inside the transaction.
+#[test]
+fn a_transaction_with_sql_before_its_check_that_is_dropped_at_any_poll_leaves_nothing_open_and_nothing_wrong() {
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |pool, _, polls| {
+            let mut conn = pool.get().await.expect("a connection");
+            let transaction = conn.hot_transaction_with(
+                |builder| builder.serializable().before_probe("SET LOCAL search_path = public, pg_temp"),
+                async |conn| -> QueryResult<()> { write_and_read_back!(conn) },
+            );
+            dropped_after(polls, transaction).await.map(|done| done.expect("a transaction")).is_some()
+        })
+        .await;
+    });
+}
+
+/// Its checkout, its `BEGIN`, which checks the server, and what follows.
+#[test]
+fn a_pools_transaction_that_is_dropped_at_any_poll_of_a_switch_leaves_nothing_open_and_nothing_wrong() {
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |pool, _, polls| {
+            let transaction = pool.hot_transaction(async |conn| -> QueryResult<()> { write_and_read_back!(conn) });
+            dropped_after(polls, transaction).await.map(|done| done.expect("a transaction")).is_some()
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_connection_that_is_set_up_and_dropped_at_any_poll_leaves_nothing_wrong() {
+    on_both_runtimes(async || {
+        drop_at_every_poll(async |_, upgrade, polls| {
+            let url = upgrade.url();
+            let set_up = async {
+                let conn = Hot::wrap(Stock::establish(&url).await.expect("a connection"));
+                let mut conn = conn.target_session_attrs(TargetSessionAttrs::ReadWrite).await.expect("a primary");
+                conn.synchronize().await.expect("a check");
+            };
+            dropped_after(polls, set_up).await.is_some()
         })
         .await;
     });

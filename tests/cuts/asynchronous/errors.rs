@@ -77,7 +77,10 @@ where
             assert!(dropped.is_err());
             if fails { Err(Error::RollbackTransaction) } else { Ok(()) }
         });
-        assert!(matches!(result, Err(HotTransactionError::Application(_))) && runs == 1, "{runs} runs: {result:?}");
+        assert!(
+            matches!(result, Err(HotTransactionError::Application(_))) && runs == 1,
+            "{runs} runs: {result:?}"
+        );
         assert_eq!(blocking(|| setting.count()), 0);
     }
     let (result, _) = runs_of!(pool, async |conn: &mut Conn, _| add(conn, 2).await);
