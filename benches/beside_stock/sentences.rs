@@ -45,9 +45,9 @@ fn how(report: &Report) -> String {
     };
     let length = if report.is_quick { " This was a short run, which says little." } else { "" };
     format!(
-        "{path}, over the loopback interface or a network that takes so long in each direction. The two take turns, \
-         pair by pair. The ratio is this crate's figure by stock's, the difference this crate's less stock's; each \
-         column is a median over blocks of pairs, of its own.{length}"
+        "{path}, over the loopback interface or a network with the row's delay in each direction. The two take turns, \
+         pair by pair. The ratio is this crate's figure divided by stock's, the difference this crate's less stock's; \
+         each column is the median of its own values over blocks of pairs.{length}"
     )
 }
 
@@ -72,9 +72,9 @@ const ONE_CORE: &str = "Without a pooler, the application and the two server pro
 
 const PROFILE: &str = "Processor time is that of the server's process and of the application's thread, without a \
      pooler, in batches. A checkout costs what it does beyond a ping because the server prints the names of the \
-     types, and finds out for each whether the bare name finds it. Where processors that client, pooler and server \
-     share do nothing but checkouts, their number falls by as much. Without Diesel's statement cache the server \
-     also plans all that each time.";
+     types, and finds out for each whether the bare name finds it. If client, pooler and server share processors that \
+     do nothing but checkouts, checkouts per second fall in the same proportion. Without Diesel's statement cache \
+     the server also plans all that each time.";
 
 fn recovery(counts: &Counts) -> String {
     format!(

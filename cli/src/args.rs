@@ -50,8 +50,9 @@ Exit codes:
   0   nothing to do
   1   types move or collide, and diesel-postgres-hot-upgrade handles it
   2   something breaks whatever you do
-  3   it could not look at everything (permissions); what it saw was fine
-  64  the arguments make no sense
+  3   it could not look at everything (permissions); what it saw does not
+      break (it may move or collide)
+  64  the arguments make no sense, or both URLs lead to one server
   69  a server can't be reached, or the connection was lost";
 
 const WATCH: &str = "\

@@ -92,10 +92,11 @@ impl<'a> Granted<'a> {
         };
         has(None)
             || role.is_some_and(|role| {
-                let reached = self.reached(role);
-                reached
-                    .iter()
-                    .any(|role| has(Some(*role)) || self.roles.get(role).is_some_and(|role| role.is_superuser))
+                self.reached(role).iter().any(|role| {
+                    has(Some(*role))
+                        || is_predefined(role, kind, permission)
+                        || self.roles.get(role).is_some_and(|role| role.is_superuser)
+                })
             })
     }
 
@@ -111,6 +112,17 @@ impl<'a> Granted<'a> {
         }
         reached
     }
+}
+
+/// What a role that comes with the server may do everywhere, which no object's permissions show.
+fn is_predefined(role: &str, kind: &str, permission: &str) -> bool {
+    matches!(
+        (role, kind, permission),
+        ("pg_read_all_data", "table" | "column" | "sequence", "SELECT")
+            | ("pg_write_all_data", "table" | "column" | "sequence", "INSERT" | "UPDATE" | "DELETE")
+            | ("pg_read_all_data" | "pg_write_all_data", "schema", "USAGE")
+            | ("pg_maintain", "table", "MAINTAIN")
+    )
 }
 
 fn grants(old: &Catalog, new: &Catalog, roles: &HashMap<&str, &Role>, findings: &mut Findings) {
@@ -204,7 +216,12 @@ mod tests {
             member_of: groups.iter().map(|group| (*group).to_owned()).collect(),
             ..Role::default()
         };
-        let roles = [role("app", false, &["group"]), role("group", false, &[]), role("root", true, &[])];
+        let roles = [
+            role("app", false, &["group"]),
+            role("group", false, &[]),
+            role("root", true, &[]),
+            role("reader", false, &["pg_read_all_data"]),
+        ];
         let roles: HashMap<_, _> = roles.iter().map(|role| (role.name.as_str(), role)).collect();
         let grants = [grant(Some("group"), "t", &["SELECT"]), grant(None, "t", &["INSERT"])];
         let granted = Granted::of(&grants, &roles);
@@ -213,6 +230,9 @@ mod tests {
         assert!(granted.has(Some("app"), table, "INSERT"));
         assert!(granted.has(Some("app"), ("column", Some("s"), "t", Some("c")), "SELECT"));
         assert!(granted.has(Some("root"), table, "DELETE"));
+        assert!(granted.has(Some("reader"), table, "SELECT"));
+        assert!(granted.has(Some("reader"), ("schema", Some("s"), "", None), "USAGE"));
+        assert!(!granted.has(Some("reader"), table, "UPDATE"));
         assert!(!granted.has(Some("app"), table, "DELETE"));
         assert!(!granted.has(None, table, "SELECT"));
     }

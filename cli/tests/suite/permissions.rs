@@ -57,6 +57,22 @@ fn a_role_that_owns_nothing_sees_everything_but_data() {
     assert_eq!(compare().code, Some(2), "what breaks comes first");
 }
 
+#[test]
+fn a_role_that_reads_all_data_lacks_no_permission_to_read() {
+    let pair = Pair::on(started(13), started(16), "cli_read_all");
+    pair.execute("CREATE ROLE reader LOGIN; CREATE SCHEMA s; CREATE TABLE s.t (id serial PRIMARY KEY)");
+    pair.old.execute("GRANT USAGE ON SCHEMA s TO reader; GRANT SELECT ON s.t, s.t_id_seq TO reader");
+    let compare = || run(&["compare", &pair.old.url_of("reader"), &pair.new.url_of("reader")]);
+    let ran = compare();
+    assert!(ran.out.contains("reader lacks"), "the control: {}", ran.out);
+    pair.new.execute("GRANT pg_read_all_data TO reader");
+    let ran = compare();
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+
+    pair.old.execute("GRANT INSERT ON s.t TO reader");
+    assert!(compare().out.contains("reader lacks: INSERT on s.t"), "it may not write");
+}
+
 /// Everything that a statement could be led to, by a role that may create in the search path.
 #[test]
 fn nothing_that_a_user_defined_is_executed() {
