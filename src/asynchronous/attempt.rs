@@ -1,5 +1,7 @@
 //! A verified transaction on one connection, and when it runs again there.
 
+use std::time::Instant;
+
 use diesel::result::Error;
 
 use crate::asynchronous::commit::{NotCommitted, RolledBack};
@@ -52,12 +54,13 @@ impl HotUpgradeAsyncPgConnection {
     {
         let mut healed = Healed::Nothing;
         for reruns in 0.. {
+            let began = Instant::now();
             let begun = match self.begin(how).await {
                 Ok(begun) => begun,
                 Err(error) => return Ended::NotBegun(error),
             };
             let mut guard = Guard::new(self);
-            let attempted = guard.attempt(how.others, closure.clone()).await;
+            let attempted = guard.attempt(how.others, began, closure.clone()).await;
             guard.disarm();
             self.leave(&begun);
             let error = match attempted {
@@ -99,7 +102,7 @@ impl HotUpgradeAsyncPgConnection {
         }
     }
 
-    async fn attempt<T, E, F>(&mut self, others: Others, closure: F) -> Attempt<T, E>
+    async fn attempt<T, E, F>(&mut self, others: Others, began: Instant, closure: F) -> Attempt<T, E>
     where
         for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
             + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
@@ -109,7 +112,7 @@ impl HotUpgradeAsyncPgConnection {
     {
         let value = match closure(&mut *self).await {
             Ok(value) => value,
-            Err(error) => return self.after_error(others, error).await,
+            Err(error) => return self.after_error(others, began, error).await,
         };
         match self.commit(others).await {
             Ok(()) => Attempt::Over(Ended::Committed(value)),
@@ -117,15 +120,15 @@ impl HotUpgradeAsyncPgConnection {
                 Attempt::Over(Ended::Failed(error.into()))
             }
             Err(NotCommitted::Aborted(error)) => Attempt::Aborted(error.into()),
-            Err(NotCommitted::StillOpen(error)) => self.after_error(others, error.into()).await,
+            Err(NotCommitted::StillOpen(error)) => self.after_error(others, began, error.into()).await,
             Err(NotCommitted::Lost(error)) => Attempt::Over(Ended::Lost(error.into())),
             Err(NotCommitted::Unknown(error)) => Attempt::Over(Ended::Unknown(error)),
             Err(NotCommitted::Otherwise(error)) => Attempt::Over(Ended::Failed(error.into())),
         }
     }
 
-    async fn after_error<T, E>(&mut self, others: Others, error: E) -> Attempt<T, E> {
-        match self.roll_back_after_error(others).await {
+    async fn after_error<T, E>(&mut self, others: Others, began: Instant, error: E) -> Attempt<T, E> {
+        match self.roll_back_after_error(others, began).await {
             RolledBack::Lost => Attempt::Over(Ended::Lost(error)),
             RolledBack::WithoutWrites => Attempt::Over(Ended::ReadOnly(error)),
             RolledBack::Aborted => Attempt::Aborted(error),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 use diesel::connection::{InstrumentationEvent, TransactionDepthChange, TransactionManagerStatus};
 use diesel::prelude::*;
@@ -142,7 +143,7 @@ impl HotUpgradeAsyncPgConnection {
     }
 
     /// Rolls back whatever transaction is open, after the closure failed. One round trip.
-    pub(super) async fn roll_back_after_error(&mut self, others: Others) -> RolledBack {
+    pub(super) async fn roll_back_after_error(&mut self, others: Others, began: Instant) -> RolledBack {
         // Of a transaction that the closure ended, the outcome is unknown.
         let has_failed = self.memory.has_failed() && !self.memory.may_have_ended();
         let if_lost = if has_failed && others != Others::None { RolledBack::Lost } else { RolledBack::Otherwise };
@@ -156,7 +157,9 @@ impl HotUpgradeAsyncPgConnection {
         }
         let sql = match others {
             // The same server has to say so that the transaction ran on.
-            Others::IfLostOrWithout(writes) => Cow::Owned(format!("{ROLLBACK}; {}", fails_without(writes))),
+            Others::IfLostOrWithout(writes) => {
+                Cow::Owned(format!("{ROLLBACK}; {}", fails_without(writes, began.elapsed())))
+            }
             Others::None | Others::IfLost => Cow::Borrowed(ROLLBACK),
         };
         self.rolls_back();

@@ -1,6 +1,7 @@
 //! What a connection knows of its own transaction. Nothing here costs a round trip.
 
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 use diesel::connection::{
     AnsiTransactionManager, InstrumentationEvent, SimpleConnection, TransactionManager, TransactionManagerStatus,
@@ -92,10 +93,11 @@ pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
     rolled_back
 }
 
-/// Rolls back as [`roll_back`] does, and asks in the same message whether the server takes such writes.
-pub(crate) fn roll_back_and_ask_for(writes: Writes, conn: &mut PgConnection) -> QueryResult<bool> {
+/// Rolls back as [`roll_back`] does, and asks in the same message whether the server takes such writes, and took them
+/// when the transaction began.
+pub(crate) fn roll_back_and_ask_for(writes: Writes, began: Instant, conn: &mut PgConnection) -> QueryResult<bool> {
     rolls_back(conn);
-    let ask = fails_without(writes);
+    let ask = fails_without(writes, began.elapsed());
     match conn.batch_execute(&format!("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK; {ask}")) {
         Ok(()) => Ok(true),
         Err(error) if is_without_writes(&error) && !is_broken(conn) => Ok(false),

@@ -1,6 +1,8 @@
 //! Does the server take writes? Not if it is in recovery, nor if transactions are read-only by default,
 //! unless they say `READ WRITE`.
 
+use std::time::Duration;
+
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -32,9 +34,17 @@ impl Writes {
     }
 }
 
-/// SQL that fails if the server takes no writes.
-pub(crate) fn fails_without(writes: Writes) -> String {
-    let are_taken = writes.are_taken();
+/// SQL that fails if the server takes no writes, or if it may have taken none this long ago. (What transactions are by
+/// default is a setting. If it is loaded anew after one has begun, the question is answered for the next one only.)
+pub(crate) fn fails_without(writes: Writes, began: Duration) -> String {
+    let mut are_taken = writes.are_taken();
+    if writes == Writes::ByDefault {
+        are_taken += &format!(
+            " AND pg_catalog.pg_conf_load_time() OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() \
+             OPERATOR(pg_catalog.-) '{} us'::pg_catalog.interval)",
+            began.as_micros()
+        );
+    }
     format!("SELECT CASE WHEN {are_taken} THEN '' ELSE pg_catalog.current_setting('{NO_SUCH_SETTING}') END")
 }
 

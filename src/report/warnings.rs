@@ -117,8 +117,8 @@ pub(crate) fn that_connections_are_cut() {
 pub(crate) fn that_server_became_read_only() {
     if begins_outage(&OUTAGE, Instant::now()) {
         warn(format_args!(
-            "a server that took writes takes none any more; transactions that failed for that run again on another \
-             connection"
+            "a server that took writes takes none any more, or has loaded its settings anew; transactions that failed \
+             meanwhile run again on another connection"
         ));
     }
 }

@@ -2,6 +2,7 @@
 //! server's catalog changed under them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use diesel::prelude::*;
 use diesel::result::Error;
@@ -95,12 +96,13 @@ fn run_until_over<T, E: From<Error>>(
 ) -> Ended<T, E> {
     let mut healed = Healed::Nothing;
     for reruns in 0.. {
+        let began = Instant::now();
         let begun = match begin(conn, how) {
             Ok(begun) => begun,
             Err(error) => return Ended::NotBegun(error),
         };
         notes::take_failed_in_savepoint(conn);
-        let attempted = attempt(conn, how.others, &mut closure);
+        let attempted = attempt(conn, how.others, began, &mut closure);
         begun.leave(conn);
         let failed = match attempted {
             Attempt::Over(ended) => {
@@ -196,15 +198,16 @@ struct Failed<E> {
 fn attempt<T, E: From<Error>>(
     conn: &mut PgConnection,
     others: Others,
+    began: Instant,
     closure: &mut impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Attempt<T, E> {
     let value = match closure(conn) {
         Ok(value) => value,
-        Err(error) => return roll_back_after(conn, others, error),
+        Err(error) => return roll_back_after(conn, others, began, error),
     };
     match commit(conn, others) {
         Ok(()) => Attempt::Over(Ended::Committed(value)),
-        Err(NotCommitted::Aborted(error)) => roll_back_after(conn, others, error.into()),
+        Err(NotCommitted::Aborted(error)) => roll_back_after(conn, others, began, error.into()),
         Err(NotCommitted::Lost(error)) => Attempt::Over(Ended::Lost(error.into())),
         Err(NotCommitted::Unknown(error)) => Attempt::Over(Ended::Unknown(error)),
         Err(NotCommitted::Otherwise(error)) => Attempt::Over(Ended::Failed(error.into())),
@@ -212,7 +215,7 @@ fn attempt<T, E: From<Error>>(
 }
 
 /// Ends a transaction that failed while its closure ran.
-fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> Attempt<T, E> {
+fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, began: Instant, error: E) -> Attempt<T, E> {
     // Of a transaction that the closure ended, the outcome is unknown.
     let was_marked = is_marked(conn);
     let state = match refresh(conn) {
@@ -227,7 +230,7 @@ fn roll_back_after<T, E>(conn: &mut PgConnection, others: Others, error: E) -> A
         TransactionState::NoTransaction | TransactionState::Lost => false,
     };
     let was_open = state != TransactionState::NoTransaction;
-    match roll_back_and_look(conn, others, state) {
+    match roll_back_and_look(conn, others, began, state) {
         Ok(LookedAfter::WithoutWrites) => {
             // No pool hands it out again.
             status(conn).set_in_error();
@@ -259,13 +262,14 @@ enum LookedAfter {
 fn roll_back_and_look(
     conn: &mut PgConnection,
     others: Others,
+    began: Instant,
     state: TransactionState,
 ) -> QueryResult<LookedAfter> {
     match (state, others) {
         // The same server has to say so that the transaction ran on.
         (TransactionState::Aborted | TransactionState::Open, Others::IfLostOrWithout(writes)) => {
             let asked = if plans::is_unnamed(conn) { Asked::Unnamed } else { Asked::Nothing };
-            let takes_writes = roll_back_and_ask_for(writes, conn)?;
+            let takes_writes = roll_back_and_ask_for(writes, began, conn)?;
             Ok(if takes_writes { LookedAfter::Asked(asked) } else { LookedAfter::WithoutWrites })
         }
         (TransactionState::Aborted, _) => roll_back_aborted(conn).map(LookedAfter::Asked),

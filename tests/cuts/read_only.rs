@@ -30,6 +30,45 @@ fn is_read_only(result: QueryResult<usize>) -> bool {
     matches!(result, Err(Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)))
 }
 
+/// The transaction stays read-only. The question after its rollback is of the next one.
+#[test]
+fn a_server_that_takes_writes_again_before_it_is_asked_is_no_failure() {
+    let _alone = alone();
+    let server = server();
+    let [pool, hot] =
+        [(); 2].map(|()| builder(1).build(HotUpgradeManager::new(server.url("postgres"))).expect("a pool"));
+    let mut admin = server.client("postgres").expect("a server");
+    let mut set = |sql: &str, conn: &mut PgConnection, shown: &str| {
+        admin.batch_execute(sql).expect("a setting");
+        admin.batch_execute("SELECT pg_reload_conf()").expect("a reload");
+        wait_until("the setting", || {
+            let setting =
+                diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('default_transaction_read_only')");
+            diesel::select(setting).get_result::<String>(conn).expect("a setting") == shown
+        });
+    };
+    let (result, _) = runs_of(&pool, |conn, _| add(conn, 1));
+    assert!(result.is_ok(), "{result:?}");
+    let on = "ALTER SYSTEM SET default_transaction_read_only = on";
+    let off = "ALTER SYSTEM RESET default_transaction_read_only";
+
+    set(on, &mut hot.get().expect("a connection"), "on");
+    let control = hot.get().expect("a connection").hot_transaction(|conn| {
+        set(off, conn, "off");
+        add(conn, 2)
+    });
+    assert!(is_read_only(control), "the control");
+
+    set(on, &mut pool.get().expect("a connection"), "on");
+    let (result, runs) = runs_of(&pool, |conn, run| {
+        if run == 1 {
+            set(off, conn, "off");
+        }
+        add(conn, 3)
+    });
+    assert_eq!((result.is_ok(), runs), (true, 2), "{result:?}");
+}
+
 #[test]
 fn a_server_that_takes_no_writes_any_more_is_left() {
     let _alone = alone();
