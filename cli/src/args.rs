@@ -116,7 +116,7 @@ pub(crate) enum Task {
     /// Watch a switch through the pooler: who answers, since when, what moved
     ///
     /// Several sessions ask all the time, so that a session that still goes to the old server is found. Each of them
-    /// is named.
+    /// is named. Of several, the last one connects each time that it asks.
     #[command(after_help = WATCH)]
     Watch(Watch),
     /// Show the types that the crate watches, and what `track` would need

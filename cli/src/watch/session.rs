@@ -66,6 +66,8 @@ type Known = Arc<Mutex<HashSet<Who>>>;
 
 pub(crate) struct Session {
     number: u16,
+    /// A connection that stays open does not show where new ones go: in session mode it stays where it is.
+    connects_each_time: bool,
     url: Url,
     interval: Duration,
     began: Instant,
@@ -79,7 +81,8 @@ impl Session {
         let known = Known::default();
         for number in 1..=count {
             let (url, known, sender) = (url.clone(), Arc::clone(&known), sender.clone());
-            let session = Session { number, url, interval, began, known, sender };
+            let connects_each_time = number == count && count > 1;
+            let session = Session { number, connects_each_time, url, interval, began, known, sender };
             let first = interval.mul_f64(f64::from(number - 1) / f64::from(count));
             thread::spawn(move || session.ask_for_ever(first));
         }
@@ -92,7 +95,7 @@ impl Session {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let asked = self.ask(connection.take());
             let found = asked.map(|(answer, open)| {
-                connection = Some(open);
+                connection = Some(open).filter(|_| !self.connects_each_time);
                 answer
             });
             let told = Told {

@@ -116,9 +116,12 @@ fn a_switch_is_seen_from_its_pause_to_its_last_session() {
 #[test]
 fn sessions_that_still_go_to_the_old_server_are_named() {
     let pair = documents("cli_left_behind");
-    // What looks for a server first is led to the old one, and then each session in turn.
-    let forwarder = Forwarder::start_in_turn(&[pair.old.cluster.address(), pair.new.cluster.address()]);
-    let forwarder = forwarder.expect("a forwarder");
+    // As in session mode: what is open stays at the old server, and only new connections go to the new one.
+    let switched = || {
+        let (old, new) = (pair.old.cluster.address(), pair.new.cluster.address());
+        Forwarder::start_in_turn(&[vec![old; 5], vec![new; 1000]].concat()).expect("a forwarder")
+    };
+    let forwarder = switched();
     let url = pair.old.cluster.url_at(forwarder.address(), "cli_left_behind");
     let mut watching = Watching::start(&url, &[]);
     let late = watching.until("still_old");
@@ -129,8 +132,10 @@ fn sessions_that_still_go_to_the_old_server_are_named() {
     assert_eq!(code, Some(1), "{summary}");
     let behind =
         summary["sessions"].as_array().expect("sessions").iter().filter(|session| session["left_behind"] == true);
-    assert_eq!(behind.count(), 2, "{summary}");
+    assert_eq!(behind.count(), 3, "{summary}");
 
+    let forwarder = switched();
+    let url = pair.old.cluster.url_at(forwarder.address(), "cli_left_behind");
     let text = command().args(["watch", "--for", "1500ms", "--interval", "100ms", &url]).assert().code(1);
     let text = String::from_utf8(text.get_output().stdout.clone()).expect("UTF-8");
     assert!(text.contains("STILL goes to server 1") && text.contains("was LEFT BEHIND at server 1"), "{text}");
