@@ -68,8 +68,8 @@ impl HotUpgradeAsyncPgConnection {
     /// *unknown* at first: call [`synchronize`](HotUpgradeAsyncPgConnection::synchronize) on it, in the set-up function
     /// of a pool's manager for example. No round trip.
     ///
-    /// A connection whose own cache of types was used on another server stays wrong: wrap it when it is new. A size of
-    /// its statement cache that was set before is lost, since it can't be read: set it after `wrap`.
+    /// A size of its statement cache that was set before is lost, since it can't be read: set it after `wrap`. Its own
+    /// cache of types stays as it is, for what runs on [`stock`](HotUpgradeAsyncPgConnection::stock).
     ///
     /// ```no_run
     /// use diesel::{ConnectionError, ConnectionResult};

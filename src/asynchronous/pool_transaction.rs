@@ -48,6 +48,9 @@ pub trait HotUpgradeAsyncPool {
     /// If the future is dropped, the pool closes the connection of a transaction that was open, and the server rolls
     /// back. No permit of the pool is kept. (A `COMMIT` that was sent may have been executed.)
     ///
+    /// If the closure drops the future of a nested `hot_transaction` half-way, by a timeout for example, nothing is
+    /// committed, and the closure does not run again.
+    ///
     /// # Errors
     ///
     /// [`HotTransactionError`] tells apart the application's error, a deadline that has passed, and an unknown outcome.

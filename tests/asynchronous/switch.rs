@@ -1,11 +1,16 @@
-//! The server is replaced under deadpool, and bb8 replaces no connection for it. Whether its answers are right is tested
-//! for both drivers at once: `tests/drivers`.
+//! The server is replaced under deadpool, and bb8 replaces no connection for it. Whether its answers are right is
+//! tested for both drivers at once: `tests/drivers`.
 
 use diesel::connection::CacheSize;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_postgres_hot_upgrade::HotTransactionError;
+use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
 use fixture::Upgrade;
 
 use crate::support::pools::{NOTHING_WRONG, upgrade};
-use crate::tools::{Bb8, Deadpool, Hot, Stock, bb8, blocking, deadpool, run, use_every_connection};
+use crate::tools::{
+    Bb8, Deadpool, Hot, Stock, bb8, blocking, deadpool, run, use_every_connection, write_and_read_back,
+};
 
 const SIZE: u32 = 4;
 
@@ -50,4 +55,28 @@ fn every_connection_of_deadpool_is_right_after_each_switch() {
 #[test]
 fn every_connection_of_deadpool_is_right_without_a_statement_cache() {
     run(deadpool_stays_right(CacheSize::Disabled));
+}
+
+#[test]
+fn without_a_check_at_checkout_a_transaction_of_the_pool_is_right() {
+    run(async {
+        let upgrade = blocking(upgrade);
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Fast;
+        let manager = AsyncDieselConnectionManager::<Hot>::new_with_config(upgrade.url(), config);
+        let fast: Deadpool<Hot> = deadpool::managed::Pool::builder(manager).max_size(1).build().expect("a pool");
+        let manager = AsyncDieselConnectionManager::<Hot>::new(upgrade.url());
+        let builder = bb8::Pool::builder().max_size(1).test_on_check_out(false);
+        let untested: Bb8<Hot> = builder.build(manager).await.expect("a pool");
+        assert_eq!(use_every_connection!(fast, 1), NOTHING_WRONG);
+        assert_eq!(use_every_connection!(untested, 1), NOTHING_WRONG);
+        blocking(|| upgrade.switch_to(upgrade.new)).expect("a switch");
+        assert_eq!(use_every_connection!(fast, 1).len(), 1, "the control, a plain statement");
+        assert_eq!(use_every_connection!(untested, 1).len(), 1, "the control, a plain statement");
+        let verified: [Result<(), HotTransactionError>; 2] = [
+            fast.hot_transaction(async |conn| write_and_read_back!(conn)).await,
+            untested.hot_transaction(async |conn| write_and_read_back!(conn)).await,
+        ];
+        assert!(verified.iter().all(Result::is_ok), "{verified:?}");
+    });
 }

@@ -62,3 +62,24 @@ fn a_pool_whose_set_up_function_wraps_is_right_after_each_switch() {
         assert_eq!(use_every_connection!(stock, SIZE).len(), SIZE as usize, "the control");
     });
 }
+
+#[test]
+fn a_connection_that_was_used_on_another_server_is_right_once_it_is_wrapped_and_asked() {
+    run(async {
+        let upgrade = blocking(upgrade);
+        let (mut used, mut control): (Stock, Stock) =
+            (connect(&upgrade.url()).await, connect(&upgrade.url()).await);
+        for stock in [&mut used, &mut control] {
+            let used: QueryResult<()> = write_and_read_back!(&mut *stock);
+            assert_eq!(used, Ok(()));
+        }
+        blocking(|| upgrade.switch_to(upgrade.new)).expect("a switch");
+        let mut hot = Hot::wrap(used);
+        hot.synchronize().await.expect("a check");
+        let plain: QueryResult<()> = write_and_read_back!(&mut hot);
+        let verified: QueryResult<()> = hot.hot_transaction(async |conn| write_and_read_back!(conn)).await;
+        assert_eq!((plain, verified), (Ok(()), Ok(())));
+        let control: QueryResult<()> = write_and_read_back!(&mut control);
+        assert!(control.is_err(), "the control");
+    });
+}
