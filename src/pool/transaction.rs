@@ -37,9 +37,10 @@ pub trait HotUpgradePool {
     ///   closure's error: a closure that returns `Ok` on a lost connection runs again too.
     /// - A statement of the closure failed, and the connection was lost before the server could be asked why.
     /// - The closure failed, and the server, which took writes before, takes none any more: it is in recovery, or
-    ///   read-only by default. Not if the transaction is [read-only](HotPoolTransactionBuilder::read_only). (With
-    ///   another manager than [`HotUpgradeManager`](crate::HotUpgradeManager), the same connection has to have taken
-    ///   writes before. A statement that failed inside a savepoint counts too.)
+    ///   read-only by default, or has loaded its settings anew meanwhile. Not if the transaction is
+    ///   [read-only](HotPoolTransactionBuilder::read_only). (With another manager than
+    ///   [`HotUpgradeManager`](crate::HotUpgradeManager), the same connection has to have taken writes before. A
+    ///   statement that failed inside a savepoint counts too.)
     /// - The closure failed, and the server does not fit `target_session_attrs` when it is asked whether caches are to
     ///   blame. Not if the closure has ended the transaction by itself.
     ///
