@@ -83,13 +83,18 @@ impl HotUpgradeAsyncPgConnection {
         Ok(query.complete(&found, &self.prefix))
     }
 
-    /// Notes that the query ends the transaction, if it does. Only a text that the user wrote can.
+    /// Notes that the query ends the transaction, if it does. What has an id has the same text each time, so it is read
+    /// once.
     fn note_end<Q: QueryFragment<Pg> + QueryId>(&self, query: &Q) {
-        if !Q::HAS_STATIC_QUERY_ID && !self.memory.has_ended() {
-            let mut builder = diesel::pg::PgQueryBuilder::default();
-            if query.to_sql(&mut builder, &Pg).is_ok() && ends_transaction(&builder.finish()) {
-                self.memory.set_ended();
-            }
+        let id = Q::query_id();
+        if self.memory.has_ended() || id.is_some_and(|id| self.memory.ends_nothing(id)) {
+            return;
+        }
+        let mut builder = diesel::pg::PgQueryBuilder::default();
+        match query.to_sql(&mut builder, &Pg) {
+            Ok(()) if ends_transaction(&builder.finish()) => self.memory.set_ended(),
+            Ok(()) => id.into_iter().for_each(|id| self.memory.set_ends_nothing(id)),
+            Err(_) => {}
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What a connection of diesel-async remembers, beside the prepared statements: the OIDs of types, and this crate's
 //! notes. The connection's own OID cache is private, so queries are sent with OIDs from here, and it stays empty.
 
+use std::any::TypeId;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +22,8 @@ struct Shared {
     has_ended: AtomicBool,
     /// Statements since then may have ended it, and were not seen.
     may_have_ended: AtomicBool,
+    /// Queries, by their id, that end no transaction.
+    end_nothing: Mutex<HashSet<TypeId>>,
 }
 
 /// The same cache that a blocking connection has, so that the same functions fill and compare it.
@@ -83,5 +87,13 @@ impl Memory {
 
     pub(super) fn may_have_ended(&self) -> bool {
         self.has_ended() || self.0.may_have_ended.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ends_nothing(&self, query: TypeId) -> bool {
+        self.0.end_nothing.lock().unwrap_or_else(PoisonError::into_inner).contains(&query)
+    }
+
+    pub(super) fn set_ends_nothing(&self, query: TypeId) {
+        self.0.end_nothing.lock().unwrap_or_else(PoisonError::into_inner).insert(query);
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{
@@ -99,6 +101,42 @@ fn a_closure_can_create_a_function_whose_body_is_sql() {
             let answer = diesel::dsl::sql::<diesel::sql_types::Integer>("answer()");
             assert_eq!(diesel::select(answer).get_result::<i32>(&mut hot).await, Ok(42));
         }
+    });
+}
+
+/// A query of the application's own, which has an id, as most queries have.
+#[derive(QueryId)]
+struct Commit;
+
+impl QueryFragment<Pg> for Commit {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("COMMIT");
+        Ok(())
+    }
+}
+
+impl<C> diesel::RunQueryDsl<C> for Commit {}
+
+#[test]
+fn a_closure_that_commits_with_a_query_of_its_own_is_not_run_again() {
+    run(async {
+        let (_upgrade, mut hot, mut owner) = direct().await;
+        owner
+            .batch_execute("ALTER TABLE counted DROP CONSTRAINT counted_n_key")
+            .await
+            .expect("rows can be there twice");
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let result: QueryResult<()> = hot
+            .hot_transaction(async |conn| {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                insert(conn).await?;
+                Commit.execute(conn).await?;
+                conn.batch_execute(RECREATE_ENUM).await?;
+                conn.batch_execute("SELECT 1/0").await
+            })
+            .await;
+        assert!(result.is_err());
+        assert_eq!((made(&attempts), count(&mut owner).await), (1, 1));
     });
 }
 
