@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use diesel_postgres_hot_upgrade::TargetSessionAttrs;
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
@@ -358,6 +359,14 @@ fn a_runtime_that_shuts_down_leaves_no_transaction_open() {
     wait_until("no transaction is open", || open_transactions(&upgrade) == 0);
 }
 
+fn is_lost(told: &QueryResult<()>) -> bool {
+    let kind = match told {
+        Err(Error::DatabaseError(kind, _)) => kind,
+        other => return matches!(other, Err(Error::BrokenTransactionManager)),
+    };
+    matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
+}
+
 /// Four writers on each runtime, whose tasks and connections end with it while the server is switched.
 #[test]
 fn a_runtime_that_shuts_down_in_the_middle_of_a_switch_leaves_nothing_open_and_nothing_wrong() {
@@ -388,11 +397,15 @@ fn a_runtime_that_shuts_down_in_the_middle_of_a_switch_leaves_nothing_open_and_n
             });
             let switching = scope.spawn(|| upgrade.switch_to(server).map_err(|error| error.to_string()));
             runtime.block_on(async { tokio::time::sleep(Duration::from_millis(5 * round as u64)).await });
+            let told: Vec<_> = has_written.try_iter().collect();
+            assert!(told.iter().all(|told| *told == Ok(())), "{told:?}");
             runtime.shutdown_timeout(Duration::from_secs(10));
             drop(pool);
             switching.join().expect("no panic").expect("a switch");
         });
-        assert!(has_written.try_iter().all(|told| told == Ok(())), "none failed");
+        // The task that drives a connection may end before the one that uses it.
+        let told: Vec<_> = has_written.try_iter().collect();
+        assert!(told.iter().all(|told| *told == Ok(()) || is_lost(told)), "{told:?}");
         wait_until("no transaction is open", || open_transactions(&upgrade) == 0);
         run(async {
             let pool: Bb8<Hot> = bb8(&upgrade.url(), 4, CacheSize::Unbounded).await;
