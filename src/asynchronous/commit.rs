@@ -169,15 +169,22 @@ impl HotUpgradeAsyncPgConnection {
             futures_util::future::join(first.batch_execute(SAVEPOINT), second.batch_execute(&sql)).await
         };
         guard.note_ended();
-        let found = match rolled_back {
-            Ok(()) if is_in_order.is_err() => RolledBack::Aborted,
-            Ok(()) => RolledBack::Otherwise,
-            Err(error) => {
-                // No pool hands it out again.
-                guard.status().set_in_error();
-                if is_without_writes(&error) { RolledBack::WithoutWrites } else { if_lost }
-            }
+        let is_rolled_back = match &rolled_back {
+            Ok(()) => true,
+            Err(error) if is_without_writes(error) => false,
+            // If it answers, this role may not ask. The rollback came first.
+            Err(error) => !is_loss(error) && guard.answers().await,
         };
+        let found = match rolled_back {
+            _ if is_rolled_back && is_in_order.is_err() => RolledBack::Aborted,
+            _ if is_rolled_back => RolledBack::Otherwise,
+            Err(error) if is_without_writes(&error) => RolledBack::WithoutWrites,
+            _ => if_lost,
+        };
+        if !is_rolled_back {
+            // No pool hands it out again.
+            guard.status().set_in_error();
+        }
         guard.disarm();
         found
     }

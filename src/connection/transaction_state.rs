@@ -94,13 +94,15 @@ pub(crate) fn roll_back(conn: &mut PgConnection) -> QueryResult<()> {
 }
 
 /// Rolls back as [`roll_back`] does, and asks in the same message whether the server takes such writes, and took them
-/// when the transaction began.
+/// when the transaction began. If this role may not ask, it does.
 pub(crate) fn roll_back_and_ask_for(writes: Writes, began: Instant, conn: &mut PgConnection) -> QueryResult<bool> {
     rolls_back(conn);
     let ask = fails_without(writes, began.elapsed());
     match conn.batch_execute(&format!("/* diesel-postgres-hot-upgrade: rollback */ ROLLBACK; {ask}")) {
         Ok(()) => Ok(true),
         Err(error) if is_without_writes(&error) && !is_broken(conn) => Ok(false),
+        // The rollback came first.
+        Err(error) if !is_loss(&error) && refresh(conn) == TransactionState::NoTransaction => Ok(true),
         Err(error) => {
             status(conn).set_in_error();
             Err(error)

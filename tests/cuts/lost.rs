@@ -179,3 +179,31 @@ fn a_role_that_may_not_lock_does_without() {
         assert_eq!(logged(Level::Warn, "may not take advisory locks").len(), 1);
     });
 }
+
+/// When a server loaded its settings says whether it took writes when a transaction began.
+#[test]
+fn a_role_that_may_not_ask_when_settings_were_loaded_keeps_its_connection_and_its_error() {
+    let _alone = alone();
+    let setting = Setting::start("may_not_ask");
+    let role = format!("may_not_ask_{}", std::process::id());
+    setting.administer(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON items TO {role};
+         REVOKE EXECUTE ON FUNCTION pg_conf_load_time() FROM PUBLIC"
+    ));
+    let url = setting.url().replace("postgres@", &format!("{role}@"));
+    let pool = builder(1).build(HotUpgradeManager::new(url)).expect("a pool");
+    let session = || {
+        let pid = diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()");
+        diesel::select(pid).get_result::<i32>(&mut pool.get().expect("a connection")).expect("a session")
+    };
+    let before = session();
+    let (result, runs) = runs_of(&pool, |conn, _| {
+        add(conn, 1)?;
+        diesel::connection::SimpleConnection::batch_execute(conn, "SELECT 1 / 0")
+    });
+    assert!(
+        matches!(result, Err(HotTransactionError::Application(_))) && runs <= 3,
+        "{result:?} after {runs} runs"
+    );
+    assert_eq!(session(), before);
+}

@@ -148,3 +148,24 @@ fn a_role_that_may_not_lock_does_without() {
         assert_eq!(logged(Level::Warn, "may not take advisory locks").len(), 1);
     });
 }
+
+/// When a server loaded its settings says whether it took writes when a transaction began.
+#[test]
+fn a_role_that_may_not_ask_when_settings_were_loaded_gets_its_error() {
+    let _alone = alone();
+    let setting = Setting::start("may_not_ask_async");
+    let role = format!("may_not_ask_async_{}", std::process::id());
+    setting.administer(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON items TO {role};
+         REVOKE EXECUTE ON FUNCTION pg_conf_load_time() FROM PUBLIC"
+    ));
+    run(async {
+        let pool = start_bb8(setting.url().replace("postgres@", &format!("{role}@")), 1).await;
+        let (result, runs) = runs_of!(pool, async |conn: &mut Conn, _| {
+            add(conn, 1).await?;
+            diesel_async::SimpleAsyncConnection::batch_execute(conn, "SELECT 1 / 0").await
+        });
+        let is_applications = matches!(result, Err(HotTransactionError::Application(_)));
+        assert!(is_applications && runs <= 3, "{result:?} after {runs} runs");
+    });
+}
