@@ -121,7 +121,9 @@ pub(crate) enum Subject {
     Paths,
     /// The connection for diesel-async: a checkout that asks
     AsyncCheckout,
-    /// The same: a checkout within the window and a verified transaction of one insert
+    /// The same in the application's processor time
+    AsyncApplicationTime,
+    /// The connection for diesel-async: a checkout within the window and a verified transaction of one insert
     AsyncTransaction,
     /// The same: a new connection and its first statement, which binds 20 types
     AsyncNewConnection,

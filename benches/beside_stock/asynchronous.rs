@@ -1,5 +1,7 @@
 //! The connection for diesel-async beside the stock one, in deadpool, on a runtime of one thread.
 
+use std::time::{Duration, Instant};
+
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
@@ -24,13 +26,14 @@ use crate::shared::{AnyError, twenty};
 type Stock = AsyncPgConnection;
 type Hot = HotUpgradeAsyncPgConnection;
 
-/// Queries between two readings of the processor time.
+/// Turns between two readings of the processor time.
 const BATCH: u32 = 50;
 
 pub(crate) fn measure(bench: &Bench<'_>, subject: Subject, network: Network) -> Result<Row, AnyError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let comparison = match subject {
         Subject::AsyncCheckout => checkouts(bench, &runtime, network),
+        Subject::AsyncApplicationTime => application_time(bench, &runtime),
         Subject::AsyncTransaction => transactions(bench, &runtime, network),
         Subject::AsyncNewConnection => new_connections(bench, &runtime, network),
         Subject::AsyncRecovery => recoveries(bench, &runtime, network),
@@ -53,6 +56,37 @@ fn checkouts(bench: &Bench<'_>, runtime: &Runtime, network: Network) -> Result<C
     compare(bench.plan, &mut || timed(|| runtime.block_on(stock.get())), &mut || {
         timed(|| runtime.block_on(ours.get()))
     })
+}
+
+/// What a checkout costs the application, without a pooler: processor time of the thread that runs pool and connection.
+fn application_time(bench: &Bench<'_>, runtime: &Runtime) -> Result<Comparison, AnyError> {
+    let url = bench.servers.cluster.url(bench.database);
+    let stock = stock(&url, 1)?;
+    let ours = protected(&url, 1, Verify::EveryCheckout)?;
+    let servers = runtime.block_on(async {
+        let (stock, ours) = (&mut stock.get().await?, &mut ours.get().await?);
+        twenty::bind_each_async(&mut **stock).await?;
+        twenty::bind_each_async(&mut **ours).await?;
+        Ok::<_, AnyError>([backend(&mut **stock).await?, backend(&mut **ours).await?].map(Process::numbered))
+    })?;
+    let _core = OneCore::shared_with(&servers.each_ref())?;
+    compare(
+        bench.plan.in_blocks_of(5),
+        &mut || of_this_thread(runtime, async || Ok(drop(stock.get().await?))),
+        &mut || of_this_thread(runtime, async || Ok(drop(ours.get().await?))),
+    )
+}
+
+/// The processor time of this thread that one turn takes.
+fn of_this_thread(runtime: &Runtime, mut turn: impl AsyncFnMut() -> Result<(), AnyError>) -> Result<Duration, AnyError> {
+    let before = processor::time_of_this_thread();
+    runtime.block_on(async {
+        for _ in 0..BATCH {
+            turn().await?;
+        }
+        Ok::<_, AnyError>(())
+    })?;
+    Ok((processor::time_of_this_thread() - before) / BATCH)
 }
 
 /// As in the blocking row, a checkout within the window.
@@ -93,7 +127,7 @@ async fn used<C: AsyncConnection<Backend = Pg>>(url: &str) -> Result<C, AnyError
 /// The protected pool goes on, the stock pool is dropped and opened again.
 fn recoveries(bench: &Bench<'_>, runtime: &Runtime, network: Network) -> Result<Comparison, AnyError> {
     let mut stage = Stage::set(bench.servers)?;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let mut pairs = Vec::new();
     while pairs.len() < 2 || began.elapsed() < 2 * bench.plan.budget {
         let mut times = [0.0; 2];
@@ -146,28 +180,16 @@ fn queries(bench: &Bench<'_>, runtime: &Runtime, subject: Subject) -> Result<Com
     ];
     let _core = OneCore::shared_with(&servers.each_ref())?;
     let is_typed = subject == Subject::AsyncTypedQuery;
-    compare(bench.plan.in_blocks_of(5), &mut || a_query(runtime, &mut stock, is_typed), &mut || {
-        a_query(runtime, &mut ours, is_typed)
-    })
+    compare(
+        bench.plan.in_blocks_of(5),
+        &mut || of_this_thread(runtime, async || query(&mut stock, is_typed).await),
+        &mut || of_this_thread(runtime, async || query(&mut ours, is_typed).await),
+    )
 }
 
-fn a_query<C: AsyncConnection<Backend = Pg>>(
-    runtime: &Runtime,
-    conn: &mut C,
-    is_typed: bool,
-) -> Result<std::time::Duration, AnyError> {
-    let before = processor::time_of_this_thread();
-    runtime.block_on(async {
-        for _ in 0..BATCH {
-            if is_typed {
-                twenty::select_async(conn).await?;
-            } else {
-                twenty::select_by_key_async(conn).await?;
-            }
-        }
-        QueryResult::Ok(())
-    })?;
-    Ok((processor::time_of_this_thread() - before) / BATCH)
+async fn query<C: AsyncConnection<Backend = Pg>>(conn: &mut C, is_typed: bool) -> Result<(), AnyError> {
+    let answer = if is_typed { twenty::select_async(conn).await } else { twenty::select_by_key_async(conn).await };
+    Ok(answer?)
 }
 
 async fn backend<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<i32> {

@@ -48,7 +48,7 @@ impl Goal {
             Subject::CheckoutUncached | Subject::CheckoutTrackedUncached if half => Goal::Ceiling(1.08),
             Subject::CheckoutDirect => Goal::Ceiling(1.8),
             Subject::ServerTime => Goal::Beyond(10e-6),
-            Subject::ApplicationTime => Goal::Beyond(2e-6),
+            Subject::ApplicationTime | Subject::AsyncApplicationTime => Goal::Beyond(2e-6),
             Subject::Window => Goal::Ceiling(0.02),
             Subject::Transaction | Subject::AsyncTransaction if loopback => Goal::Ceiling(1.15),
             Subject::Transaction | Subject::AsyncTransaction if half => Goal::Ceiling(0.85),

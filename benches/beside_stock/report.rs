@@ -83,6 +83,7 @@ impl Subject {
                 | Subject::ServerTime
                 | Subject::ApplicationTime
                 | Subject::PoolTransaction
+                | Subject::AsyncApplicationTime
                 | Subject::AsyncQuery
                 | Subject::AsyncTypedQuery
         )
@@ -93,6 +94,7 @@ impl Subject {
         matches!(
             self,
             Subject::AsyncCheckout
+                | Subject::AsyncApplicationTime
                 | Subject::AsyncTransaction
                 | Subject::AsyncNewConnection
                 | Subject::AsyncRecovery
@@ -129,6 +131,9 @@ impl Subject {
             Subject::Clones => "clones of one server",
             Subject::Paths => "tenants' search paths",
             Subject::AsyncCheckout => "diesel-async: checkout, 20 types",
+            Subject::AsyncApplicationTime => {
+                "diesel-async: checkout, 20 types, without a pooler: the application's processor time"
+            }
             Subject::AsyncTransaction => {
                 "diesel-async: checkout within `AtMostEvery` and a verified transaction of one insert"
             }
