@@ -57,8 +57,8 @@ pub enum Outcome {
 /// | | round trips |
 /// |---|---|
 /// | nothing changed | 1, also if it looks for new types, once a second for each process and database |
-/// | another server | 4; the first connection of the process reads its catalog |
-/// | another server that was looked at for new types more than a second ago | 5 |
+/// | another server | 4 for the first connection of the process, which reads its catalog; 3 for the next |
+/// | another server that was looked at for new types more than a second ago | 5, 4 |
 /// | a type was re-created on the same server | 4 for the first connection of the process, 2 for each other one |
 /// | a type was added on the same server | 5 for the first connection of the process, 1 for the others, as always |
 /// | a new connection | 3, or 2 if a customizer fills it and it is not the first of its pool |

@@ -78,7 +78,10 @@ fn application_time(bench: &Bench<'_>, runtime: &Runtime) -> Result<Comparison, 
 }
 
 /// The processor time of this thread that one turn takes.
-fn of_this_thread(runtime: &Runtime, mut turn: impl AsyncFnMut() -> Result<(), AnyError>) -> Result<Duration, AnyError> {
+fn of_this_thread(
+    runtime: &Runtime,
+    mut turn: impl AsyncFnMut() -> Result<(), AnyError>,
+) -> Result<Duration, AnyError> {
     let before = processor::time_of_this_thread();
     runtime.block_on(async {
         for _ in 0..BATCH {

@@ -29,8 +29,8 @@ impl HotUpgradeAsyncPgConnection {
     /// # Cost
     ///
     /// One round trip if nothing changed. (The first check of a snapshot on a connection is one more, to prepare it,
-    /// and once a second for each process and database a look for new types is, too.) Another server: 4, or 6 for the
-    /// first connection of the process, which reads the catalog. Inside a transaction 5, since it looks for new types
+    /// and once a second for each process and database a look for new types is, too.) Another server: 3 or 4, or 6 for
+    /// the first connection of the process, which reads the catalog. Inside a transaction 5, since it looks for new types
     /// in a savepoint.
     ///
     /// # Cancellation

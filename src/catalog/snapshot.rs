@@ -1,7 +1,7 @@
 //! What one server said of itself and its types.
 
 use std::num::NonZeroU64;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::catalog::database::Database;
@@ -12,6 +12,20 @@ use crate::catalog::types::{PgType, Types, View};
 /// Names a snapshot. Never used again, so a connection whose snapshot was dropped is *unknown*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SnapshotId(pub(crate) NonZeroU64);
+
+/// The id of a snapshot, or none.
+#[derive(Debug, Default)]
+pub(crate) struct Successor(AtomicU64);
+
+impl Successor {
+    pub(crate) fn get(&self) -> Option<SnapshotId> {
+        NonZeroU64::new(self.0.load(Ordering::Relaxed)).map(SnapshotId)
+    }
+
+    pub(crate) fn set(&self, id: Option<SnapshotId>) {
+        self.0.store(id.map_or(0, |id| id.0.get()), Ordering::Relaxed);
+    }
+}
 
 /// Who may use a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +52,8 @@ pub(crate) struct Snapshot {
     pub(crate) former: u64,
     /// The table has a later one of the same place.
     pub(crate) is_superseded: AtomicBool,
+    /// What the last connection was filled from after it had left this server. Most likely the next ones will be, too.
+    pub(crate) successor: Successor,
     /// SQL that is true if names are looked up in the same schemas. Written by who first asks.
     pub(crate) path_condition: OnceLock<String>,
     /// Shared by search paths that see the same.

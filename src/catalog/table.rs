@@ -13,7 +13,7 @@ use lazy_static::lazy_static;
 use crate::catalog::alternation::Alternation;
 use crate::catalog::database::Database;
 use crate::catalog::server::{IdentifiedBy, Identity, PgStart, Place};
-use crate::catalog::snapshot::{Content, Loaded, Scope, Snapshot, SnapshotId};
+use crate::catalog::snapshot::{Content, Loaded, Scope, Snapshot, SnapshotId, Successor};
 use crate::catalog::tracked::tracked;
 use crate::catalog::types::{View, size_of_types};
 use crate::catalog::waiting::Waiting;
@@ -276,6 +276,7 @@ impl Snapshots {
             former: database.total_former(),
             database,
             is_superseded: AtomicBool::new(false),
+            successor: Successor::default(),
             path_condition: OnceLock::new(),
             content,
         });

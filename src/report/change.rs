@@ -198,6 +198,7 @@ pub(crate) mod tests {
             database: Default::default(),
             former: 0,
             is_superseded: Default::default(),
+            successor: Default::default(),
             path_condition: OnceLock::new(),
             content,
         }

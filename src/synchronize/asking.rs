@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use diesel::pg::GetPgMetadataCache;
 
+use crate::catalog::clock;
 use crate::catalog::database::{Database, LookPermit};
 use crate::catalog::server::IdentifiedBy;
 use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
@@ -136,6 +137,25 @@ pub(crate) struct First {
     pub(crate) has_new_types: bool,
     /// Most likely a check is enough.
     pub(crate) is_checked: bool,
+}
+
+impl First {
+    /// What is asked about next. After a refused check that is the successor: if it holds, nothing more is asked.
+    pub(crate) fn next(self, start: Start) -> Option<Arc<Snapshot>> {
+        let was_refused = self.is_checked || matches!(start, Start::Refused { .. });
+        let asked = self.asked?;
+        // Where servers take turns, the one that refused is not the one that answers next.
+        let take_turns = || OID_TABLE.alternation.concerns(&asked.place.identity, Some(clock::now()));
+        if !was_refused || self.has_new_types || asked.is_uncertain() || take_turns() {
+            return Some(asked);
+        }
+        let successor = asked.successor.get().and_then(shared).filter(|successor| !successor.is_uncertain());
+        let latest = |successor| match OID_TABLE.current(&successor) {
+            Current::Newer(newer) => newer,
+            _ => successor,
+        };
+        Some(successor.map_or(asked, latest))
+    }
 }
 
 impl Asking {

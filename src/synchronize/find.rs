@@ -17,7 +17,7 @@ use crate::connection::transaction_state::{guarded, is_broken, is_loss};
 use crate::probe::identify::{Identified, Level};
 use crate::report::log::{self, printable};
 use crate::report::warnings;
-use crate::synchronize::asking::{Asking, First, Holds, MAX_CATCH_UPS, NewTypes, Start, note_in_between};
+use crate::synchronize::asking::{Asking, Holds, MAX_CATCH_UPS, NewTypes, Start, note_in_between};
 
 /// What a connection needs.
 pub(super) struct Found {
@@ -37,16 +37,17 @@ impl Asking {
         before: Option<&Arc<Snapshot>>,
         start: Start,
     ) -> QueryResult<Option<Arc<Snapshot>>> {
-        let First { asked, has_new_types, is_checked } = self.first(conn, before, start);
+        let first = self.first(conn, before, start);
         let mut was_refused = matches!(start, Start::Refused { looked: false });
-        if let Some(asked) = asked.as_ref().filter(|_| is_checked) {
+        if let Some(asked) = first.asked.as_ref().filter(|_| first.is_checked) {
             match self.holds(conn, asked)? {
                 Holds::Yes => return Ok(Some(Arc::clone(asked))),
                 Holds::No => was_refused = true,
                 Holds::NoOrIncomplete => {}
             }
         }
-        let found = self.identify_and_look_up(conn, asked, has_new_types)?;
+        let has_new_types = first.has_new_types;
+        let found = self.identify_and_look_up(conn, first.next(start), has_new_types)?;
         if was_refused {
             note_in_between(before, found.as_ref());
         }

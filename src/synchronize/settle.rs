@@ -82,7 +82,8 @@ pub(crate) fn outcome(before: Option<&Arc<Snapshot>>, found: &Arc<Snapshot>) -> 
     }
 }
 
-/// Servers that take turns are noticed by the moves of connections between them.
+/// Servers that take turns are noticed by the moves of connections between them. The next connection that leaves the
+/// same snapshot asks about that one's successor first.
 pub(crate) fn note_move(from: Option<&Arc<Snapshot>>, to: &Snapshot) {
     let Some(from) = from else {
         return;
@@ -91,6 +92,8 @@ pub(crate) fn note_move(from: Option<&Arc<Snapshot>>, to: &Snapshot) {
     if left == entered {
         return;
     }
+    from.successor.set(Some(to.id));
+    to.successor.set(None);
     OID_TABLE.alternation.note(left, entered);
     if from.server.is_same_for_a_reader(&to.server) && OID_TABLE.alternation.concerns(entered, Some(clock::now()))
     {

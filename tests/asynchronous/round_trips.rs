@@ -153,7 +153,8 @@ fn a_change_costs_each_connection_a_few_round_trips_once() {
         let before = forwarder.round_trips();
         assert!(matches!(hot.synchronize().await, Ok(Outcome::Changed(_))));
         let changed = forwarder.round_trips() - before;
-        assert!(changed <= 6, "{changed}");
+        // The check, and identify, which is prepared. One more if a second has passed.
+        assert!(changed <= 5, "{changed}");
         let before = forwarder.round_trips();
         let outcome = hot.synchronize().await;
         assert!(matches!(outcome, Ok(Outcome::Unchanged)), "{outcome:?}");

@@ -85,6 +85,32 @@ fn looks_cost_the_round_trips_that_the_documentation_says() {
 }
 
 #[test]
+fn a_connection_asks_first_about_the_server_that_the_last_one_moved_to() {
+    let _alone = alone();
+    let upgrade = upgrade(PgBouncerConfig::default());
+    let forwarder = Forwarder::start(upgrade.pgbouncer.address()).expect("a forwarder");
+    let url = format!("postgres://postgres@{}/{}", forwarder.address(), upgrade.database);
+    let mut conns = [(); 3].map(|()| PgConnection::establish(&url).expect("a connection"));
+    let costs = |conns: &mut [PgConnection; 3]| {
+        conns.each_mut().map(|conn| {
+            let before = forwarder.round_trips();
+            synchronize(conn).expect("a server");
+            forwarder.round_trips() - before
+        })
+    };
+    // Prepares what is prepared once.
+    (0..2).for_each(|_| drop(costs(&mut conns)));
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    assert_eq!(costs(&mut conns), [4 + 1, 3 + 1, 3 + 1], "to a server that nobody has seen; identify is prepared");
+    costs(&mut conns);
+    upgrade.switch_to(upgrade.old).expect("a switch");
+    assert_eq!(costs(&mut conns), [4 + 1, 3 + 1, 3 + 1], "back");
+    costs(&mut conns);
+    upgrade.run_on(upgrade.old, RECREATE_ENUM).expect("another enum of the same name");
+    assert_eq!(costs(&mut conns), [4 + 1, 2 + 1, 2 + 1], "a change of the same server, which is no move");
+}
+
+#[test]
 fn a_change_costs_one_catalog_load_for_a_pool_of_sixteen() {
     one_load_for_sixteen(PgBouncerConfig::default());
 }
