@@ -72,8 +72,18 @@ fn application_time(bench: &Bench<'_>, runtime: &Runtime) -> Result<Comparison, 
     let _core = OneCore::shared_with(&servers.each_ref())?;
     compare(
         bench.plan.in_blocks_of(5),
-        &mut || of_this_thread(runtime, async || Ok(drop(stock.get().await?))),
-        &mut || of_this_thread(runtime, async || Ok(drop(ours.get().await?))),
+        &mut || {
+            of_this_thread(runtime, async || {
+                stock.get().await?;
+                Ok(())
+            })
+        },
+        &mut || {
+            of_this_thread(runtime, async || {
+                ours.get().await?;
+                Ok(())
+            })
+        },
     )
 }
 

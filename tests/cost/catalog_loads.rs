@@ -99,7 +99,9 @@ fn a_connection_asks_first_about_the_server_that_the_last_one_moved_to() {
         })
     };
     // Prepares what is prepared once.
-    (0..2).for_each(|_| drop(costs(&mut conns)));
+    (0..2).for_each(|_| {
+        costs(&mut conns);
+    });
     upgrade.switch_to(upgrade.new).expect("a switch");
     assert_eq!(costs(&mut conns), [4 + 1, 3 + 1, 3 + 1], "to a server that nobody has seen; identify is prepared");
     costs(&mut conns);
