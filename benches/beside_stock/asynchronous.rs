@@ -74,13 +74,13 @@ fn application_time(bench: &Bench<'_>, runtime: &Runtime) -> Result<Comparison, 
         bench.plan.in_blocks_of(5),
         &mut || {
             of_this_thread(runtime, async || {
-                stock.get().await?;
+                drop(stock.get().await?);
                 Ok(())
             })
         },
         &mut || {
             of_this_thread(runtime, async || {
-                ours.get().await?;
+                drop(ours.get().await?);
                 Ok(())
             })
         },
