@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use diesel::QueryResult;
 use diesel::result::Error;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::run::AsyncFunc;
@@ -16,7 +16,7 @@ use crate::pool::transaction::error::{CutCause, HotTransactionError};
 use crate::pool::transaction::pauses::Evidence;
 use crate::pool::transaction::progress::{Ending, Progress, Tried, may_be_of_lock};
 use crate::pool::verify::checked_by_begin_when_polled;
-use crate::probe::lost_attempt::{By, EndLostAttempt, Key, MayLock};
+use crate::probe::lost_attempt::{AS_THE_ROLE_THAT_LOGGED_IN, By, EndLostAttempt, Key, MayLock};
 use crate::probe::writes::{Takes, Writes};
 use crate::report::warnings;
 use crate::transaction::begin::{Begin, Others};
@@ -228,9 +228,19 @@ impl HotUpgradeAsyncPgConnection {
         RunQueryDsl::get_result(Takes(writes), &mut self.inner).await
     }
 
-    /// Ends the sessions of a transaction's lost attempts, and returns how many there were.
+    /// Ends the sessions of a transaction's lost attempts, and returns how many there were. Again as the role that
+    /// logged in, if the one that was `SET` may not.
     async fn end_lost_attempt(&mut self, key: Key, by: By) -> QueryResult<usize> {
-        RunQueryDsl::execute(EndLostAttempt { key, by }, &mut self.inner).await
+        let end = EndLostAttempt { key, by };
+        let ended = RunQueryDsl::execute(end, &mut self.inner).await;
+        if ended.is_ok() {
+            return ended;
+        }
+        let again = async |conn: &mut AsyncPgConnection| {
+            conn.batch_execute(AS_THE_ROLE_THAT_LOGGED_IN).await?;
+            RunQueryDsl::execute(end, conn).await
+        };
+        self.inner.transaction(again).await
     }
 
     /// May this role take the locks of a pool's transaction?

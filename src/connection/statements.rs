@@ -14,7 +14,7 @@ use crate::connection::transaction_state::is_broken;
 use crate::probe::check::{Check, CheckAndLook, Looked, Mark};
 use crate::probe::identify::{self, Identified, Identify, Level, Prepared, Text};
 use crate::probe::load::{self, Load};
-use crate::probe::lost_attempt::{By, EndLostAttempt, Key, Lock, MayLock};
+use crate::probe::lost_attempt::{AS_THE_ROLE_THAT_LOGGED_IN, By, EndLostAttempt, Key, Lock, MayLock};
 use crate::probe::plans::{AskPlans, Kept, Plans};
 use crate::probe::session;
 use crate::probe::writes::{Takes, Writes};
@@ -123,14 +123,14 @@ pub(crate) fn takes(conn: &mut PgConnection, writes: Writes) -> QueryResult<bool
 }
 
 /// Ends the sessions of a transaction's lost attempts, and returns how many there were. One round trip; four more if
-/// the role that was `SET` may not end those of the role that logged in, to which they belong.
+/// the role that was `SET` may not.
 pub(crate) fn end_lost_attempt(conn: &mut PgConnection, key: Key, by: By) -> QueryResult<usize> {
     let ended = EndLostAttempt { key, by }.execute(conn);
     if ended.is_ok() || is_broken(conn) {
         return ended;
     }
     conn.transaction(|conn| {
-        conn.batch_execute("SET LOCAL ROLE NONE")?;
+        conn.batch_execute(AS_THE_ROLE_THAT_LOGGED_IN)?;
         EndLostAttempt { key, by }.execute(conn)
     })
 }

@@ -70,6 +70,9 @@ pub(crate) enum By {
     Terminate,
 }
 
+/// The session of an attempt belongs to the role that logged in. If another role was `SET`, that one may not end it.
+pub(crate) const AS_THE_ROLE_THAT_LOGGED_IN: &str = "SET LOCAL ROLE NONE";
+
 /// Ends the sessions that hold the key. A row for each.
 ///
 /// They are found and ended in one statement: poolers reuse sessions, and the next client has nothing to do with it.

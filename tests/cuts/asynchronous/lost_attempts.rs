@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
-use diesel_async::pooled_connection::bb8;
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel::sql_types::{Integer, Text};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
 use diesel_postgres_hot_upgrade::{CutCause, HotPoolTransactionBuilder, HotTransactionError};
 use testbed::{Cluster, Cutter, Side};
@@ -137,6 +138,49 @@ fn a_lock_before_the_probe_is_not_hindered_either() {
         };
         let (result, runs) = setting.run(options, Takes::Update, Side::Both).await;
         assert!(matches!(result, Ok(1)) && runs == 2, "{result:?} after {runs} runs");
+    });
+}
+
+#[test]
+fn a_role_that_was_set_is_not_hindered_either() {
+    run(async {
+        let [login, role] =
+            ["lost_async_login", "lost_async_role"].map(|name| format!("{name}_{}", std::process::id()));
+        blocking(|| {
+            let mut client = Cluster::shared(12).client("postgres").expect("a server");
+            let roles = format!("CREATE ROLE {role}; CREATE ROLE {login} LOGIN IN ROLE {role}");
+            client.batch_execute(&roles).expect("two roles");
+        });
+        let mut setting = Setting::start("lost_async_role", 12, &login).await;
+        let url = setting.server.url_at(setting.cutter.address(), &setting.database);
+        let mut config = ManagerConfig::<Conn>::default();
+        let set_role = format!("SET ROLE {role}");
+        config.custom_setup = Box::new(move |url| {
+            let (url, set_role) = (url.to_owned(), set_role.clone());
+            Box::pin(async move {
+                let mut conn = Conn::establish(&url).await?;
+                conn.batch_execute(&set_role).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(conn)
+            })
+        });
+        let url = url.replace("postgres@", &format!("{login}@"));
+        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        setting.pool = bb8::Pool::builder().max_size(2).build(manager).await.expect("a pool");
+        let began = Instant::now();
+        let within = |builder: HotPoolTransactionBuilder| builder.within(Duration::from_secs(20));
+        let (result, runs) = setting.run(within, Takes::Update, Side::Both).await;
+        assert!(matches!(result, Ok(1)) && runs == 2, "{result:?} after {runs} runs");
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        let mut conn = setting.pool.check_out().await;
+        let current = diesel::select(diesel::dsl::sql::<Text>("current_user::text"));
+        assert_eq!(RunQueryDsl::get_result(current, &mut *conn).await, Ok(role), "it is still the role");
+
+        // The control: the role by itself may not.
+        let mut held = setting.pool.check_out().await;
+        let pid = diesel::select(diesel::dsl::sql::<Integer>("pg_backend_pid()"));
+        let pid: i32 = RunQueryDsl::get_result(pid, &mut *held).await.expect("a pid");
+        let cancel = diesel::sql_query(format!("SELECT pg_cancel_backend({pid})"));
+        assert!(RunQueryDsl::execute(cancel, &mut *conn).await.is_err());
     });
 }
 
