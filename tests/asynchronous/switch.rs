@@ -2,14 +2,16 @@
 //! tested for both drivers at once: `tests/drivers`.
 
 use diesel::connection::CacheSize;
+use diesel::prelude::*;
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_postgres_hot_upgrade::HotTransactionError;
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
-use fixture::Upgrade;
+use diesel_postgres_hot_upgrade::{HotTransactionError, Outcome};
+use fixture::{Document, Upgrade, documents};
 
 use crate::support::pools::{NOTHING_WRONG, upgrade};
 use crate::tools::{
-    Bb8, Deadpool, Hot, Stock, bb8, blocking, deadpool, run, use_every_connection, write_and_read_back,
+    Bb8, Deadpool, Hot, Stock, bb8, blocking, deadpool, number, run, use_every_connection, write_and_read_back,
 };
 
 const SIZE: u32 = 4;
@@ -78,5 +80,45 @@ fn without_a_check_at_checkout_a_transaction_of_the_pool_is_right() {
             untested.hot_transaction(async |conn| write_and_read_back!(conn)).await,
         ];
         assert!(verified.iter().all(Result::is_ok), "{verified:?}");
+    });
+}
+
+/// What blocking code does with a pool's connection. Is the answer right?
+macro_rules! use_blocking {
+    ($pool:expr) => {{
+        let conn = $pool.get().await.expect("a connection");
+        blocking(|| -> QueryResult<bool> {
+            let mut conn = AsyncConnectionWrapper::<_>::from(conn);
+            let document = Document::numbered(number());
+            diesel::RunQueryDsl::execute(diesel::insert_into(documents::table).values(&document), &mut conn)?;
+            let query = documents::table
+                .filter(documents::title.eq(document.title.to_uppercase()))
+                .filter(documents::status.eq(document.status))
+                .select(Document::as_select());
+            diesel::RunQueryDsl::load::<Document>(query, &mut conn).map(|found| found == [document])
+        })
+    }};
+}
+
+#[test]
+fn blocking_code_is_right_on_a_wrapped_connection_after_each_switch() {
+    run(async {
+        let upgrade = blocking(upgrade);
+        let hot: Bb8<Hot> = bb8(&upgrade.url(), 1, CacheSize::Unbounded).await;
+        let stock: Bb8<Stock> = bb8(&upgrade.url(), 1, CacheSize::Unbounded).await;
+        assert_eq!(use_blocking!(hot), Ok(true));
+        assert_eq!(use_blocking!(stock), Ok(true));
+        for server in [upgrade.new, upgrade.old, upgrade.new] {
+            switch(&upgrade, server);
+            assert_eq!(use_blocking!(hot), Ok(true));
+        }
+        assert!(use_blocking!(stock).is_err(), "the control");
+
+        // The methods of the connection are the wrapper's, too.
+        let mut wrapper = AsyncConnectionWrapper::<_>::from(hot.get().await.expect("a connection"));
+        switch(&upgrade, upgrade.old);
+        assert!(matches!(wrapper.synchronize().await, Ok(Outcome::Changed(_))));
+        let verified: QueryResult<()> = wrapper.hot_transaction(async |conn| write_and_read_back!(conn)).await;
+        assert_eq!(verified, Ok(()));
     });
 }

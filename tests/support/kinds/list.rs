@@ -1,9 +1,9 @@
 //! The kinds, each with a table of its own.
 
-use diesel::prelude::*;
 use diesel::sql_types::{SingleValue, SqlType};
 
 use super::Verdict;
+use crate::support::drivers::Session;
 
 /// A type and what an application does with it.
 #[derive(Clone, Copy)]
@@ -11,11 +11,11 @@ pub(crate) struct Kind {
     /// The type's name, and its table's in the schema `kinds`.
     pub(crate) name: &'static str,
     /// Writes a value, finds it by itself and reads it.
-    pub(crate) plain: fn(&mut PgConnection) -> Verdict,
+    pub(crate) plain: fn(&mut Session<'_>) -> Verdict,
     /// The same with an array, and `= ANY` of one.
-    pub(crate) many: fn(&mut PgConnection) -> Verdict,
-    /// COPY TO, and COPY FROM of the same, with an array.
-    pub(crate) copied: fn(&mut PgConnection) -> Verdict,
+    pub(crate) many: fn(&mut Session<'_>) -> Verdict,
+    /// COPY TO, and COPY FROM of the same, with an array. Blocking Diesel alone has it.
+    pub(crate) copied: fn(&mut Session<'_>) -> Verdict,
 }
 
 diesel::define_sql_function! {
@@ -60,6 +60,7 @@ macro_rules! kind {
             use super::{Kind, shown};
             #[allow(unused_imports)] // Two kinds have none of their own.
             use crate::support::kinds::sql_types::*;
+            use crate::support::drivers::Session;
             use crate::support::kinds::{Verdict, end_copy, expect};
 
             diesel::table! {
@@ -86,32 +87,28 @@ macro_rules! kind {
                 many: Vec<$rust>,
             }
 
-            fn plain(conn: &mut PgConnection) -> Verdict {
-                let written = diesel::insert_into($name::table)
-                    .values($name::plain.eq($value))
-                    .returning($name::plain)
-                    .get_result(conn);
-                expect("insert", written, &$value)?;
-                let found = $name::table.filter(equal!(by $by, $sql_type, $name::plain, $value)).select($name::plain).first(conn);
-                expect("select", found, &$value)
+            fn plain(conn: &mut Session<'_>) -> Verdict {
+                let insert = diesel::insert_into($name::table).values($name::plain.eq($value));
+                expect("insert", conn.get(insert.returning($name::plain)), &$value)?;
+                let by_itself = $name::table.filter(equal!(by $by, $sql_type, $name::plain, $value));
+                expect("select", conn.get(by_itself.select($name::plain)), &$value)
             }
 
-            pub(crate) fn many(conn: &mut PgConnection) -> Verdict {
+            pub(crate) fn many(conn: &mut Session<'_>) -> Verdict {
                 let rows = || vec![$value, $value];
-                let written = diesel::insert_into($name::table)
-                    .values(($name::plain.eq($value), $name::many.eq(rows())))
-                    .returning($name::many)
-                    .get_result(conn);
-                expect("insert of an array", written, &rows())?;
-                let found = $name::table
+                let insert =
+                    diesel::insert_into($name::table).values(($name::plain.eq($value), $name::many.eq(rows())));
+                expect("insert of an array", conn.get(insert.returning($name::many)), &rows())?;
+                let by_arrays = $name::table
                     .filter(equal_any!(by $by, $name::plain, rows()))
-                    .filter(equal!(by $by, Many, $name::many, rows()))
-                    .select(($name::plain, $name::many))
-                    .first(conn);
+                    .filter(equal!(by $by, Many, $name::many, rows()));
+                let found = conn.get(by_arrays.select(($name::plain, $name::many)));
                 expect("select by arrays", found, &($value, rows()))
             }
 
-            fn copied(conn: &mut PgConnection) -> Verdict {
+            fn copied(conn: &mut Session<'_>) -> Verdict {
+                let Session::Blocking(conn, _) = conn else { panic!("diesel-async has no COPY") };
+                let conn: &mut PgConnection = conn;
                 let all = || $name::table.select(Row::as_select());
                 let rows = all().load(conn).map_err(|error| error.to_string())?;
                 let copied = diesel::copy_to($name::table).load::<Row, _>(conn).and_then(Iterator::collect);
@@ -150,14 +147,22 @@ kind!(domain_domain: DomainDomain, Wire<DomainDomain> = Wire::new("happy"), by t
 kind!(range_domain: RangeDomain, Wire<RangeDomain> = Wire::new(range()), by text);
 kind!(multirange_domain: MultirangeDomain, Wire<MultirangeDomain> = Wire::new(multirange()), by text);
 kind!(citext_range: CitextRange, Wire<CitextRange> = Wire::new(range()), by value);
+kind!(mood_range: MoodRange, Wire<MoodRange> = Wire::new(mood_range()), by value);
 kind!(citext_multirange: CitextMultirange, Wire<CitextMultirange> = Wire::new(multirange()), by value);
 kind!(citizen: CitizenType, Citizen = Citizen::named("Ada"), by value);
 kind!(citizen_domain: CitizenDomain, Citizen = Citizen::named("Ada"), by text);
 kind!(household: HouseholdType, Household = Household::of_three(), by value);
 
 /// Those that every version has, binary form and arrays included.
-pub(crate) const EVERYWHERE: &[Kind] =
-    &[hstore::KIND, citext::KIND, mood::KIND, citext_range::KIND, citizen::KIND, household::KIND];
+pub(crate) const EVERYWHERE: &[Kind] = &[
+    hstore::KIND,
+    citext::KIND,
+    mood::KIND,
+    citext_range::KIND,
+    mood_range::KIND,
+    citizen::KIND,
+    household::KIND,
+];
 
 /// Domains, which have arrays from PostgreSQL 11 on only.
 pub(crate) const DOMAINS: &[Kind] =

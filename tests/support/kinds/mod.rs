@@ -8,10 +8,14 @@ pub(crate) mod uses;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-pub(crate) use list::citizen::many as citizens;
+use crate::support::drivers::{Kind, Session};
 
 /// What went wrong, or nothing.
 pub(crate) type Verdict = Result<(), String>;
+
+pub(crate) fn citizens(conn: &mut PgConnection) -> Verdict {
+    list::citizen::many(&mut Session::Blocking(conn, Kind::Stock))
+}
 
 fn expect<T: std::fmt::Debug + PartialEq>(what: &str, found: QueryResult<T>, wanted: &T) -> Verdict {
     match found {

@@ -40,6 +40,7 @@ sql_types! {
     CitizenDomain = "citizen_domain";
     DomainDomain = "domain_domain";
     CitextRange = "citext_range";
+    MoodRange = "mood_range";
     CitextMultirange = "citext_multirange";
     CitizenType = "citizen";
     HouseholdType = "household";
@@ -106,10 +107,17 @@ pub(crate) fn cube() -> Vec<u8> {
     [&0x8000_0002_u32.to_be_bytes()[..], &1_f64.to_be_bytes(), &2_f64.to_be_bytes()].concat()
 }
 
+const LOWER_BOUND_IS_INCLUDED: u8 = 2;
+const UPPER_BOUND_IS_INCLUDED: u8 = 4;
+
 /// `[a,m)`
 pub(crate) fn range() -> Vec<u8> {
-    const LOWER_BOUND_IS_INCLUDED: u8 = 2;
     [vec![LOWER_BOUND_IS_INCLUDED], counted(b"a"), counted(b"m")].concat()
+}
+
+/// `[happy,happy]`
+pub(crate) fn mood_range() -> Vec<u8> {
+    [vec![LOWER_BOUND_IS_INCLUDED | UPPER_BOUND_IS_INCLUDED], counted(b"happy"), counted(b"happy")].concat()
 }
 
 pub(crate) fn multirange() -> Vec<u8> {

@@ -1,9 +1,9 @@
 //! The types of every kind on a server, and what is done with each.
 
-use diesel::prelude::*;
 use fixture::Upgrade;
 use testbed::Cluster;
 
+use crate::support::drivers::{Driver, Session};
 use crate::support::kinds::Verdict;
 use crate::support::kinds::list::{DOMAINS, EVERYWHERE, FROM_14, Kind};
 
@@ -19,6 +19,7 @@ pub(crate) fn create(upgrade: &Upgrade, server: &Cluster, unused: u32) {
              CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION isn;
              CREATE TYPE mood AS ENUM ('happy');
              CREATE TYPE citext_range AS RANGE (subtype = citext);
+             CREATE TYPE mood_range AS RANGE (subtype = mood);
              CREATE TYPE citizen AS (name citext, mood mood);
              CREATE TYPE household AS (head citizen, others citizen[]);
              CREATE DOMAIN hstore_domain AS hstore; CREATE DOMAIN citext_domain AS citext;
@@ -47,7 +48,7 @@ pub(crate) fn create(upgrade: &Upgrade, server: &Cluster, unused: u32) {
 
 pub(crate) struct Use {
     pub(crate) name: String,
-    pub(crate) run: fn(&mut PgConnection) -> Verdict,
+    pub(crate) run: fn(&mut Session<'_>) -> Verdict,
     /// Does it name a type? COPY names none, so a stock pool is right as well.
     pub(crate) breaks_stock: bool,
 }
@@ -60,6 +61,13 @@ pub(crate) fn in_arrays(kind: &Kind) -> Use {
     Use { name: format!("{}, arrays", kind.name), run: kind.many, breaks_stock: true }
 }
 
-pub(crate) fn arrays(kind: &Kind) -> [Use; 2] {
-    [in_arrays(kind), Use { name: format!("{}, copied", kind.name), run: kind.copied, breaks_stock: false }]
+/// What the driver can do with arrays.
+pub(crate) fn arrays(driver: Driver) -> impl Fn(&Kind) -> Vec<Use> {
+    move |kind| {
+        let mut uses = vec![in_arrays(kind)];
+        if driver == Driver::Blocking {
+            uses.push(Use { name: format!("{}, copied", kind.name), run: kind.copied, breaks_stock: false });
+        }
+        uses
+    }
 }
