@@ -15,8 +15,10 @@ fn is_long() -> bool {
     std::env::var_os("CUTS_LONG").is_some()
 }
 
-fn writers() -> u64 {
-    if is_long() { 16 } else { 4 }
+const MOST_WRITERS: usize = 16;
+
+fn writers() -> usize {
+    if is_long() { MOST_WRITERS } else { 4 }
 }
 
 fn switches() -> u32 {
@@ -30,6 +32,8 @@ const MOST_SWITCHES: u32 = 60;
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     committed: [AtomicUsize; 3],
+    /// By each of the pool's writers.
+    committed_by: [AtomicUsize; MOST_WRITERS],
     /// Of the controls.
     errors: [AtomicUsize; 3],
     /// How often a closure of the pool has run.
@@ -56,6 +60,14 @@ impl Progress {
         let committed = || self.committed[Subject::Pool as usize].load(Ordering::Relaxed);
         let goal = committed() + transactions;
         wait_until("the writers write", || committed() >= goal);
+    }
+
+    /// Waits until each of the pool's writers has committed once more. After an outage, one may still pause: if the next
+    /// outage began meanwhile, it would see no server in between.
+    fn wait_for_each_writer(&self) {
+        let committed = || self.committed_by[..writers()].iter().map(|count| count.load(Ordering::Relaxed));
+        let before: Vec<_> = committed().collect();
+        wait_until("each writer writes", || committed().zip(&before).all(|(now, before)| now > *before));
     }
 
     /// Waits until the pool's closures have run so many times more, whatever came of it.
@@ -88,9 +100,9 @@ impl Drop for Ends<'_> {
     }
 }
 
-fn write(subject: Subject, pools: &dyn Transacts, first_number: u64, progress: &Arc<Progress>) -> Ledger {
+fn write(subject: Subject, pools: &dyn Transacts, writer: usize, progress: &Arc<Progress>) -> Ledger {
     let mut ledger = Ledger::default();
-    for number in first_number.. {
+    for number in (subject as u64 + 1) * 1_000_000_000 + writer as u64 * 1_000_000.. {
         if progress.is_over.load(Ordering::Relaxed) {
             break;
         }
@@ -98,6 +110,9 @@ fn write(subject: Subject, pools: &dyn Transacts, first_number: u64, progress: &
         progress.errors[subject as usize].fetch_add(usize::from(told == Told::Error), Ordering::Relaxed);
         if told == Told::Committed {
             progress.committed[subject as usize].fetch_add(1, Ordering::Relaxed);
+            if subject == Subject::Pool {
+                progress.committed_by[writer].fetch_add(1, Ordering::Relaxed);
+            }
         }
         ledger.insert(number, told);
     }
@@ -112,10 +127,9 @@ pub(super) fn keep(driver: Driver, url: &str, mut switch: impl FnMut(u32, &Progr
     thread::scope(|scope| {
         let mut running = Vec::new();
         for subject in SUBJECTS {
-            for writer in 1..=writers() {
+            for writer in 0..writers() {
                 let (progress, pools) = (&progress, &*pools);
-                let first_number = (subject as u64 + 1) * 1_000_000_000 + writer * 1_000_000;
-                running.push((subject, scope.spawn(move || write(subject, pools, first_number, progress))));
+                running.push((subject, scope.spawn(move || write(subject, pools, writer, progress))));
             }
         }
         // Also if a switch panics.
@@ -127,7 +141,8 @@ pub(super) fn keep(driver: Driver, url: &str, mut switch: impl FnMut(u32, &Progr
                 break;
             }
             switch(number, &progress);
-            progress.wait_for(20 * writers() as usize);
+            progress.wait_for(20 * writers());
+            progress.wait_for_each_writer();
         }
         drop(ends);
         for (subject, writer) in running {

@@ -139,12 +139,16 @@ fn stop_and_start(driver: Driver) {
 
 #[test]
 fn a_standby_is_promoted_after_its_primary_crashed() {
+    promote(Driver::Blocking);
+}
+
+fn promote(driver: Driver) {
     let mut primary = own_server(12);
     // The testbed's servers do not wait for the disk. What was acknowledged has to survive here.
     run_on(&primary, "postgres", "ALTER SYSTEM SET synchronous_commit = on");
     let cutter = Cutter::start(primary.address()).expect("a cutter");
     let url = primary.url_at(cutter.address(), "app");
-    let ledgers = keep(Driver::Blocking, &url, |_, progress| {
+    let ledgers = keep(driver, &url, |_, progress| {
         // A standby that has everything that was acknowledged. To copy the primary is an outage too.
         primary.stop().expect("a stop");
         let mut standby = Cluster::standby_of(&primary).expect("a standby");
@@ -168,10 +172,14 @@ fn a_standby_is_promoted_after_its_primary_crashed() {
 
 #[test]
 fn the_old_primary_is_left_running_read_only() {
+    leave_read_only(Driver::Blocking);
+}
+
+fn leave_read_only(driver: Driver) {
     let servers = [own_server(10), own_server(12)];
     let cutter = Cutter::start(servers[0].address()).expect("a cutter");
     let url = servers[0].url_at(cutter.address(), "app");
-    let ledgers = keep(Driver::Blocking, &url, |switch, progress| {
+    let ledgers = keep(driver, &url, |switch, progress| {
         let [from, to] = if switch % 2 == 0 { [0, 1] } else { [1, 0] }.map(|server: usize| &servers[server]);
         run_on(from, "postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
         run_on(from, "postgres", "SELECT pg_reload_conf()");
@@ -188,18 +196,24 @@ fn the_old_primary_is_left_running_read_only() {
 
 #[test]
 fn haproxy_shuts_sessions_down() {
+    shut_down_by_haproxy(Driver::Blocking);
+}
+
+fn shut_down_by_haproxy(driver: Driver) {
     let upgrade = Upgrade::start(PgBouncerConfig::default()).expect("two servers");
     let haproxy = HaProxy::start(&[upgrade.old.address(), upgrade.new.address()]).expect("HAProxy");
     let url = upgrade.old.url_at(haproxy.address(), &upgrade.database);
-    let ledgers = keep(Driver::Blocking, &url, |switch, _| {
-        haproxy.switch_to(1 - (switch % 2) as usize, 2).expect("a switch")
-    });
+    let ledgers =
+        keep(driver, &url, |switch, _| haproxy.switch_to(1 - (switch % 2) as usize, 2).expect("a switch"));
     ledgers.check("HAProxy", &written(&[upgrade.old, upgrade.new], &upgrade.database));
 }
 
 /// The same cuts under the pools of diesel-async.
 mod asynchronous {
-    use super::{Driver, cut_at_random_bytes, pgbouncer_kills, stop_and_start, terminate_every_backend};
+    use super::{
+        Driver, cut_at_random_bytes, leave_read_only, pgbouncer_kills, promote, shut_down_by_haproxy,
+        stop_and_start, terminate_every_backend,
+    };
 
     #[test]
     fn every_backend_of_bb8_is_terminated() {
@@ -224,6 +238,46 @@ mod asynchronous {
     #[test]
     fn pgbouncer_kills_and_resumes_under_deadpool() {
         pgbouncer_kills(Driver::Deadpool, "PgBouncer's KILL", "transaction");
+    }
+
+    #[test]
+    fn pgbouncer_kills_bb8_in_session_mode() {
+        pgbouncer_kills(Driver::Bb8, "KILL in session mode", "session");
+    }
+
+    #[test]
+    fn pgbouncer_kills_deadpool_in_session_mode() {
+        pgbouncer_kills(Driver::Deadpool, "KILL in session mode", "session");
+    }
+
+    #[test]
+    fn a_standby_is_promoted_under_bb8() {
+        promote(Driver::Bb8);
+    }
+
+    #[test]
+    fn a_standby_is_promoted_under_deadpool() {
+        promote(Driver::Deadpool);
+    }
+
+    #[test]
+    fn the_old_primary_is_left_running_read_only_under_bb8() {
+        leave_read_only(Driver::Bb8);
+    }
+
+    #[test]
+    fn the_old_primary_is_left_running_read_only_under_deadpool() {
+        leave_read_only(Driver::Deadpool);
+    }
+
+    #[test]
+    fn haproxy_shuts_sessions_of_bb8_down() {
+        shut_down_by_haproxy(Driver::Bb8);
+    }
+
+    #[test]
+    fn haproxy_shuts_sessions_of_a_pool_on_one_thread_down() {
+        shut_down_by_haproxy(Driver::OnOneThread);
     }
 
     #[test]
