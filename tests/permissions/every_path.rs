@@ -6,19 +6,15 @@ use diesel::connection::CacheSize;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{QueryFragment, QueryId};
-use diesel::r2d2::ManageConnection;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_query;
 use diesel::sql_types::{Array, Citext, Nullable};
-use diesel_postgres_hot_upgrade::{
-    HotPoolTransactionBuilder, HotTransactionError, HotUpgradeExt, HotUpgradeManager, HotUpgradePool,
-    TargetSessionAttrs, Verify, track,
-};
-use fixture::{RECREATE_ENUM, Status, Upgrade, builder, sql_types};
+use diesel_postgres_hot_upgrade::{TargetSessionAttrs, Verify, track};
+use fixture::{RECREATE_ENUM, Status, Upgrade, sql_types};
 use testbed::{Cluster, PgBouncerConfig};
 
 use super::server_log::APPLICATION;
-use crate::support::drivers::{Begin, Driver, Kind, Options, Pool, Session};
+use crate::support::drivers::{Begin, Driver, Options, Pool, Session};
 use crate::support::events::record_log;
 
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -65,10 +61,8 @@ impl Setting {
     pub(crate) fn run(&self, driver: Driver) -> Result<(), AnyError> {
         self.pools(driver)?;
         self.held_connection(driver)?;
-        if driver == Driver::Blocking {
-            self.cut_connections()?;
-            self.only_servers_that_fit()?;
-        }
+        self.cut_connections(driver)?;
+        self.only_servers_that_fit(driver)?;
         self.without_pooler(driver)?;
         self.without_permissions(driver)
     }
@@ -117,50 +111,48 @@ impl Setting {
 
     /// Transactions of a pool whose connection is lost, with and without a session that stays; one that fails; and one of
     /// a role that may not lock.
-    fn cut_connections(&self) -> Result<(), AnyError> {
+    fn cut_connections(&self, driver: Driver) -> Result<(), AnyError> {
         let upgrade = &self.upgrade;
         for server in self.both() {
-            let pool = builder(2).build(HotUpgradeManager::new(server.url(&upgrade.database)))?;
-            for before in [None, Some(format!("{APPLICATION} SET LOCAL lock_timeout = '9s'"))] {
+            let pool = driver.pool(&server.url(&upgrade.database), 2, Options::HOT);
+            let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
+            let after_it = Begin { is_serializable: true, before_probe: Some(&before), ..Begin::default() };
+            for how in [Begin::default(), after_it] {
                 let mut runs = 0;
-                let options = |builder: HotPoolTransactionBuilder| match before {
-                    None => builder,
-                    Some(before) => builder.serializable().before_probe(before),
-                };
-                pool.hot_transaction_with(options, |conn| {
+                pool.hot_transaction(&how, |conn| {
                     runs += 1;
                     if runs == 1 {
                         let end = format!("{APPLICATION} SELECT pg_terminate_backend(pg_backend_pid())");
-                        sql_query(end).execute(conn)?;
+                        conn.execute(sql_query(end))?;
                     }
-                    blocking_answer(conn)
+                    answer(conn)
                 })?;
             }
-            let failed: Result<usize, HotTransactionError> =
-                pool.hot_transaction(|conn| sql_query(format!("{APPLICATION} SELECT nowhere")).execute(conn));
-            failed.expect_err("no such column");
+            let nowhere =
+                |conn: &mut Session<'_>| conn.execute(sql_query(format!("{APPLICATION} SELECT nowhere")));
+            pool.hot_transaction(&Begin::default(), nowhere).expect_err("no such column");
 
             self.administer(
                 server,
                 "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(bigint) FROM PUBLIC",
             )?;
             let url = server.url(&upgrade.database).replace("postgres@", &format!("{}@", self.clerk));
-            let pool = builder(1).build(HotUpgradeManager::new(url))?;
-            pool.hot_transaction(blocking_answer)?;
+            driver.pool(&url, 1, Options::HOT).hot_transaction(&Begin::default(), answer)?;
         }
-        self.refused_locks()
+        self.refused_locks(driver)
     }
 
     /// What is known of a server that refuses the lock says nothing of the next one.
-    fn refused_locks(&self) -> Result<(), AnyError> {
+    fn refused_locks(&self, driver: Driver) -> Result<(), AnyError> {
         let url = self.upgrade.url().replace("postgres@", &format!("{}@", self.clerk));
-        let pool = builder(1).build(HotUpgradeManager::new(url))?;
+        let pool = driver.pool(&url, 1, Options::HOT);
         let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
         let [old, new] = self.both();
         for server in [old, new, old] {
             self.upgrade.switch_to(server)?;
             for _ in 0..2 {
-                pool.hot_transaction_with(|builder| builder.before_probe(before.clone()), blocking_answer)?;
+                let how = Begin { before_probe: Some(&before), ..Begin::default() };
+                pool.hot_transaction(&how, answer)?;
             }
         }
         Ok(())
@@ -217,22 +209,19 @@ impl Setting {
     }
 
     /// Pools that accept these servers, and pools that accept none of them.
-    fn only_servers_that_fit(&self) -> Result<(), AnyError> {
+    fn only_servers_that_fit(&self, driver: Driver) -> Result<(), AnyError> {
         for server in self.both() {
             let url = server.url(&self.upgrade.database);
             for attrs in [TargetSessionAttrs::ReadWrite, TargetSessionAttrs::Primary] {
-                let manager = HotUpgradeManager::new(url.as_str()).target_session_attrs(attrs);
-                let pool = builder(1).build(manager)?;
+                let pool = driver.pool(&url, 1, Options { attrs, ..Options::HOT });
                 let mut conn = pool.get()?;
-                conn.hot_transaction(blocking_answer)?;
-                let before = format!("{APPLICATION} SET LOCAL lock_timeout = '9s'");
-                conn.hot_transaction_with(|builder| builder.before_probe(before.clone()), blocking_answer)?;
-                conn.hot_transaction_with(|builder| builder.before_probe("no SQL"), blocking_answer)
-                    .expect_err("bad SQL");
+                let mut conn = conn.session();
+                conn.hot_transaction(answer)?;
+                conn.hot_transaction_after(&format!("{APPLICATION} SET LOCAL lock_timeout = '9s'"), answer)?;
+                conn.hot_transaction_after("no SQL", answer).expect_err("bad SQL");
             }
             for attrs in [TargetSessionAttrs::ReadOnly, TargetSessionAttrs::Standby] {
-                let manager = HotUpgradeManager::new(url.as_str()).target_session_attrs(attrs);
-                manager.connect().map(drop).expect_err("a primary");
+                assert!(driver.refuses(&url, attrs), "a primary");
             }
         }
         Ok(())
@@ -323,10 +312,6 @@ pub(crate) fn track_all() {
 
 fn answer(conn: &mut Session<'_>) -> QueryResult<()> {
     conn.execute(question()).map(drop)
-}
-
-fn blocking_answer(conn: &mut PgConnection) -> QueryResult<()> {
-    answer(&mut Session::Blocking(conn, Kind::Hot))
 }
 
 /// The row type of the fixture's table.

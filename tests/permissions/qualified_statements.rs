@@ -22,7 +22,8 @@ fn tag(statement: &str) -> Option<&str> {
 /// Does this source have statements that a driver sends? What is sent by blocking Diesel alone stands in many places.
 fn is_sent_by(driver: Driver, source: &Path) -> bool {
     let is_asynchronous = source.components().any(|folder| folder.as_os_str() == "asynchronous");
-    let is_shared = ["check.rs", "identify.rs", "load.rs"].iter().any(|file| source.ends_with(file));
+    let shared = ["check.rs", "identify.rs", "load.rs", "lost_attempt.rs", "session.rs", "writes.rs"];
+    let is_shared = shared.iter().any(|file| source.ends_with(file));
     match driver {
         Driver::Blocking => !is_asynchronous,
         Driver::Async => is_asynchronous || is_shared,
@@ -88,10 +89,6 @@ fn every_statement_is_qualified(driver: Driver, majors: [u32; 2], kinds: Kinds) 
     setting.run(driver).expect("every path");
     let mut wanted = BTreeSet::new();
     tags_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), driver, &mut wanted);
-    if driver == Driver::Async {
-        // The transactions of its pools are not among these paths.
-        wanted.remove("lock");
-    }
     assert!(wanted.len() >= 4, "the tags are not where they are looked for: {wanted:?}");
     for (server, before) in [old, new].into_iter().zip(before) {
         let statements = statements(server, &setting.upgrade.database);

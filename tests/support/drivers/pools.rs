@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use diesel::connection::CacheSize;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, PooledConnection};
-use diesel::{Connection as _, ConnectionResult, PgConnection};
+use diesel::{Connection as _, ConnectionResult, PgConnection, QueryResult};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPgConnection;
-use diesel_postgres_hot_upgrade::{HotUpgradeCustomizer, HotUpgradeManager, Verify};
+use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
+use diesel_postgres_hot_upgrade::{
+    HotPoolTransactionBuilder, HotTransactionError, HotUpgradeCustomizer, HotUpgradeManager, HotUpgradePool,
+    TargetSessionAttrs, Verify,
+};
+use futures_util::future::BoxFuture;
 
-use crate::support::drivers::{Driver, Kind, RUNTIME, Session, wait};
+use crate::support::drivers::session::Work;
+use crate::support::drivers::{Begin, Driver, Kind, RUNTIME, Session, wait};
 
 type Hot = HotUpgradeAsyncPgConnection;
 type Stock = AsyncPgConnection;
@@ -21,11 +27,17 @@ pub(crate) struct Options {
     pub(crate) kind: Kind,
     pub(crate) cache: CacheSize,
     pub(crate) verify: Verify,
+    /// Of a protected pool.
+    pub(crate) attrs: TargetSessionAttrs,
 }
 
 impl Options {
-    pub(crate) const HOT: Options =
-        Options { kind: Kind::Hot, cache: CacheSize::Unbounded, verify: Verify::EveryCheckout };
+    pub(crate) const HOT: Options = Options {
+        kind: Kind::Hot,
+        cache: CacheSize::Unbounded,
+        verify: Verify::EveryCheckout,
+        attrs: TargetSessionAttrs::Any,
+    };
     pub(crate) const STOCK: Options = Options { kind: Kind::Stock, ..Options::HOT };
 }
 
@@ -84,7 +96,8 @@ impl Driver {
         match (self, options.kind) {
             (Driver::Blocking, Kind::Hot) => {
                 let customizer = HotUpgradeCustomizer::wrap(Box::new(StatementCache(options.cache)));
-                let manager = HotUpgradeManager::new(url).verify(options.verify);
+                let manager =
+                    HotUpgradeManager::new(url).verify(options.verify).target_session_attrs(options.attrs);
                 let builder = fixture::builder(size).connection_customizer(Box::new(customizer));
                 Pool::Blocking(builder.build(manager).expect("a pool"))
             }
@@ -94,12 +107,26 @@ impl Driver {
                 Pool::StockBlocking(builder.build(ConnectionManager::new(url)).expect("a pool"))
             }
             (Driver::Async, Kind::Hot) => {
-                let verify = options.verify;
-                Pool::Async(wait(bb8(url, size, options.cache, move |conn: Hot| conn.verify(verify))))
+                let Options { verify, attrs, .. } = options;
+                Pool::Async(wait(bb8(url, size, options.cache, move |conn: Hot| {
+                    Box::pin(conn.verify(verify).target_session_attrs(attrs))
+                })))
             }
             (Driver::Async, Kind::Stock) => {
-                Pool::StockAsync(wait(bb8(url, size, options.cache, |conn: Stock| conn)))
+                let as_it_is = |conn: Stock| -> BoxFuture<'static, _> { Box::pin(async { Ok(conn) }) };
+                Pool::StockAsync(wait(bb8(url, size, options.cache, as_it_is)))
             }
+        }
+    }
+
+    /// Is a new connection of a protected pool refused?
+    pub(crate) fn refuses(self, url: &str, attrs: TargetSessionAttrs) -> bool {
+        match self {
+            Driver::Blocking => {
+                diesel::r2d2::ManageConnection::connect(&HotUpgradeManager::new(url).target_session_attrs(attrs))
+                    .is_err()
+            }
+            Driver::Async => wait(async { Hot::establish(url).await?.target_session_attrs(attrs).await }).is_err(),
         }
     }
 }
@@ -118,7 +145,7 @@ async fn bb8<C: PoolableConnection + 'static>(
     url: &str,
     size: u32,
     cache: CacheSize,
-    prepare: impl Fn(C) -> C + Clone + Send + Sync + 'static,
+    prepare: impl Fn(C) -> BoxFuture<'static, ConnectionResult<C>> + Clone + Send + Sync + 'static,
 ) -> bb8::Pool<AsyncDieselConnectionManager<C>>
 where
     AsyncDieselConnectionManager<C>: bb8::ManageConnection<Error: std::fmt::Debug>,
@@ -127,7 +154,7 @@ where
     config.custom_setup = Box::new(move |url| {
         let (url, prepare) = (url.to_owned(), prepare.clone());
         Box::pin(async move {
-            let mut conn = prepare(C::establish(&url).await?);
+            let mut conn = prepare(C::establish(&url).await?).await?;
             conn.set_prepared_statement_cache_size(cache);
             Ok(conn)
         })
@@ -169,6 +196,32 @@ impl Pool {
             }
         };
         checked_out.map(|conn| Checkout(Some(conn))).map_err(|error| format!("checkout: {error}"))
+    }
+
+    /// A transaction of a protected pool, which survives a lost connection.
+    pub(crate) fn hot_transaction<T: Send>(
+        &self,
+        how: &Begin<'_>,
+        mut work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
+    ) -> Result<T, HotTransactionError> {
+        let options = |builder: HotPoolTransactionBuilder| {
+            let builder = if how.is_serializable { builder.serializable() } else { builder };
+            let builder = if how.is_read_only { builder.read_only() } else { builder };
+            match how.before_probe {
+                Some(sql) => builder.before_probe(sql),
+                None => builder,
+            }
+        };
+        let work = &Work::new(&mut work);
+        match self {
+            Pool::Blocking(pool) => {
+                pool.hot_transaction_with(options, |conn| work.run(Session::Blocking(conn, Kind::Hot)))
+            }
+            Pool::Async(pool) => {
+                wait(pool.hot_transaction_with(options, async move |conn| work.block(Session::Async(conn))))
+            }
+            Pool::StockBlocking(_) | Pool::StockAsync(_) => panic!("a stock pool has no transactions"),
+        }
     }
 
     /// Checks out every connection of the pool at once, uses each, and returns what went wrong.

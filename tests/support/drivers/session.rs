@@ -34,19 +34,19 @@ pub(crate) struct Begin<'a> {
 type Closure<'a, T> = dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send + 'a;
 
 /// What a transaction does. An async closure has to be cloned to run again; this is shared by its clones.
-struct Work<'a, T>(Mutex<&'a mut Closure<'a, T>>);
+pub(super) struct Work<'a, T>(Mutex<&'a mut Closure<'a, T>>);
 
 impl<'a, T> Work<'a, T> {
-    fn new(work: &'a mut Closure<'a, T>) -> Self {
+    pub(super) fn new(work: &'a mut Closure<'a, T>) -> Self {
         Work(Mutex::new(work))
     }
 
-    fn run(&self, mut session: Session<'_>) -> QueryResult<T> {
+    pub(super) fn run(&self, mut session: Session<'_>) -> QueryResult<T> {
         (self.0.lock().unwrap_or_else(PoisonError::into_inner))(&mut session)
     }
 
     /// In a future: what it does may block.
-    fn block(&self, session: Session<'_>) -> QueryResult<T> {
+    pub(super) fn block(&self, session: Session<'_>) -> QueryResult<T> {
         tokio::task::block_in_place(|| self.run(session))
     }
 }
