@@ -9,11 +9,14 @@ use diesel::result::Error;
 use crate::asynchronous::memory::{Key, Memory, OidPair};
 use crate::asynchronous::resolve::Binds;
 
-/// Two numbers that no server uses for a type soon, and that have no byte in common with those of the second round.
+/// Numbers that no server uses for a type soon begin with this. In the second round, each byte is another one.
 const ROUNDS: [u32; 2] = [0xf1f1_0000, 0x0e0e_8080];
 
-/// More types that are unknown to one query are not distinguished. (Two numbers for each.)
-const MAX_TYPES: usize = 60;
+/// Two digits of 7 bits.
+const NUMBERS: usize = 1 << 14;
+
+/// Two numbers for each: of the type, and of its array.
+const MAX_TYPES: usize = NUMBERS / 2;
 
 /// Stands in for a connection, and names types by numbers that are replaced later.
 pub(super) struct Markers {
@@ -38,15 +41,15 @@ impl Markers {
         self.missing.clone()
     }
 
-    /// The number of the type (if even) or of its array. Two numbers of a round differ in the two lower bytes, and
-    /// neither byte is one of the other round's.
+    /// The number of the type (if even) or of its array. Each of its bytes differs from those of the other round there.
     fn number(index: usize, round: usize) -> u32 {
-        let index = u32::try_from(index).unwrap_or(u32::MAX) & 0x7f;
-        ROUNDS[round] + (index << 8 | index)
+        let digits = [index >> 7, index].map(|digit| (digit & 0x7f) as u32);
+        ROUNDS[round] + (digits[0] << 8 | digits[1])
     }
 
     fn index_of(number: u32, round: usize) -> Option<usize> {
-        let index = (number & 0x7f) as usize;
+        let index = (number >> 8 & 0x7f) << 7 | number & 0x7f;
+        let index = index as usize;
         (Self::number(index, round) == number).then_some(index)
     }
 
@@ -125,16 +128,21 @@ fn incomprehensible() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn numbers_of_the_two_rounds_have_no_byte_in_common() {
-        for index in 0..2 * MAX_TYPES {
-            assert_eq!(Markers::index_of(Markers::number(index, 0), 0), Some(index));
-            for other in 0..2 * MAX_TYPES {
-                let bytes = Markers::number(index, 0).to_be_bytes();
-                let others = Markers::number(other, 1).to_be_bytes();
-                assert!(bytes.iter().zip(others).all(|(byte, other)| *byte != other), "{index} and {other}");
+    fn every_byte_of_a_number_differs_from_the_other_rounds() {
+        for place in 0..4 {
+            let bytes_of = |round: usize| -> BTreeSet<u8> {
+                (0..NUMBERS).map(|index| Markers::number(index, round).to_be_bytes()[place]).collect()
+            };
+            assert!(bytes_of(0).is_disjoint(&bytes_of(1)), "byte {place}");
+        }
+        for round in [0, 1] {
+            for index in 0..NUMBERS {
+                assert_eq!(Markers::index_of(Markers::number(index, round), round), Some(index));
             }
         }
     }

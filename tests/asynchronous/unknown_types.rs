@@ -1,7 +1,12 @@
 //! Types in no snapshot: the rows of tables, temporary types, and what is not tracked. The connection looks them up by
 //! itself, and is not replaced for it.
 
-use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use std::io::Write;
+
+use diesel::pg::Pg;
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::Text;
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::support::meaning::Label;
 use crate::tools::{Asks, Bb8, Hot, bb8, blocking, connect, run, verified};
@@ -64,5 +69,45 @@ fn a_temporary_type_costs_no_connection_and_what_it_hid_is_right_afterwards() {
             assert_eq!(verified::<Label>(&mut conn).await, Ok(()));
         }
         assert_eq!(pool.state().statistics.connections_created, 1);
+    });
+}
+
+/// So many enums, and a composite type of them all.
+const MANY: usize = 100;
+
+#[derive(Debug, Clone, Copy, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+#[diesel(postgres_type(name = "wide"))]
+struct Wide;
+
+#[derive(Debug, Clone, Copy, diesel::expression::AsExpression)]
+#[diesel(sql_type = Wide)]
+struct EachHappy;
+
+impl ToSql<Wide, Pg> for EachHappy {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        out.write_all(&(MANY as u32).to_be_bytes())?;
+        for number in 0..MANY {
+            let oid = out.metadata_lookup().lookup_type(&format!("enum_{number}"), None).oid()?;
+            out.write_all(&oid.to_be_bytes())?;
+            out.write_all(&5_u32.to_be_bytes())?;
+            out.write_all(b"happy")?;
+        }
+        Ok(IsNull::No)
+    }
+}
+
+#[test]
+fn a_hundred_types_of_one_value_are_looked_up() {
+    run(async {
+        let upgrade = blocking(crate::support::pools::upgrade);
+        let mut hot: Hot = connect(&upgrade.url()).await;
+        let enums: String =
+            (0..MANY).map(|number| format!("CREATE TYPE enum_{number} AS ENUM ('happy'); ")).collect();
+        let fields: Vec<_> = (0..MANY).map(|number| format!("field_{number} enum_{number}")).collect();
+        let types = format!("{enums} CREATE TYPE wide AS ({})", fields.join(", "));
+        blocking(|| upgrade.run_on(upgrade.old, &types)).expect("types");
+        let shown = diesel::dsl::sql::<Text>("").bind::<Wide, _>(EachHappy).sql("::text");
+        let shown: String = RunQueryDsl::get_result(diesel::select(shown), &mut hot).await.expect("a value");
+        assert_eq!(shown.matches("happy").count(), MANY, "the server compares the OID of each field");
     });
 }

@@ -91,7 +91,7 @@ impl Client {
     ) -> Result<Client, AnyError> {
         let verify = if by == Use::Window { Verify::AtMostEvery(WINDOW) } else { Verify::EveryCheckout };
         let kind = if by == Use::Stock { Kind::Stock } else { Kind::Hot };
-        let options = Options { kind, cache, verify };
+        let options = Options { kind, cache, verify, ..Options::HOT };
         let source = match by {
             Use::Held => Source::Held(driver.try_connect(url, options)?),
             _ => Source::Pooled(driver.pool(url, 1, options)),
