@@ -7,7 +7,7 @@ use diesel::result::Error;
 use crate::asynchronous::commit::{NotCommitted, RolledBack};
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::guard::Guard;
-use crate::asynchronous::run::AsyncFunc;
+use crate::asynchronous::run::AsyncClosure;
 use crate::connection::notes;
 use crate::report::log;
 use crate::report::stats::COUNTERS;
@@ -25,10 +25,7 @@ impl HotUpgradeAsyncPgConnection {
     /// Runs `closure` in a verified transaction.
     pub(super) async fn run<T, E, F>(&mut self, how: &Begin, closure: F) -> Ended<T, E>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
+        F: AsyncClosure<T, E> + Clone,
         E: From<Error> + Send,
         T: Send,
     {
@@ -45,10 +42,7 @@ impl HotUpgradeAsyncPgConnection {
 
     async fn run_until_over<T, E, F>(&mut self, how: &Begin, closure: F) -> Ended<T, E>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
+        F: AsyncClosure<T, E> + Clone,
         E: From<Error> + Send,
         T: Send,
     {
@@ -104,9 +98,7 @@ impl HotUpgradeAsyncPgConnection {
 
     async fn attempt<T, E, F>(&mut self, others: Others, began: Instant, closure: F) -> Attempt<T, E>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Send,
+        F: AsyncClosure<T, E>,
         E: From<Error> + Send,
         T: Send,
     {

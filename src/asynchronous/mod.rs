@@ -52,7 +52,6 @@
 
 mod attempt;
 mod begin;
-mod builder;
 mod catalog_wait;
 mod commit;
 mod connection;
@@ -81,10 +80,9 @@ mod transaction_text;
 mod tries;
 mod update;
 
-pub use builder::HotAsyncTransactionBuilder;
 pub use connection::HotUpgradeAsyncPgConnection;
 #[cfg(any(feature = "bb8", feature = "deadpool"))]
 pub use pool_transaction::HotUpgradeAsyncPool;
 pub use query::HotAsyncQuery;
-pub use run::AsyncFunc;
+pub use run::AsyncClosure;
 pub use stock_builder::AsyncTransactionBuilder;

@@ -5,7 +5,7 @@ use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection, TransactionMan
 
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::guard::Guard;
-use crate::asynchronous::run::AsyncFunc;
+use crate::asynchronous::run::AsyncClosure;
 use crate::connection::notes;
 use crate::transaction::begin::Begin;
 
@@ -14,9 +14,7 @@ impl HotUpgradeAsyncPgConnection {
     /// is a search path that it set: what the caches were filled with for that is forgotten.
     pub(super) async fn run_nested<T, E, F>(&mut self, how: &Begin, closure: F) -> Result<T, E>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Send,
+        F: AsyncClosure<T, E>,
         E: From<Error> + Send,
         T: Send,
     {
@@ -39,9 +37,7 @@ impl HotUpgradeAsyncPgConnection {
 
     async fn run_stock<T, E, F>(&mut self, how: &Begin, closure: F) -> Result<T, E>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Send,
+        F: AsyncClosure<T, E>,
         E: From<Error> + Send,
         T: Send,
     {

@@ -2,8 +2,7 @@
 
 use diesel::result::Error;
 
-use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
-use crate::asynchronous::run::AsyncFunc;
+use crate::asynchronous::run::AsyncClosure;
 use crate::asynchronous::source::Source;
 use crate::asynchronous::tries::Tries;
 use crate::pool::transaction::builder::HotPoolTransactionBuilder;
@@ -15,7 +14,7 @@ use crate::pool::transaction::error::HotTransactionError;
 /// All methods do what stock diesel-async does (`pool.get()`, then `conn.transaction`) if
 /// `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 pub trait HotUpgradeAsyncPool {
-    /// A [verified transaction](HotUpgradeAsyncPgConnection::hot_transaction) on a connection of the pool. If the
+    /// A [verified transaction](crate::asynchronous::HotUpgradeAsyncPgConnection::hot_transaction) on a connection of the pool. If the
     /// connection is lost, it runs again on another one.
     ///
     /// As [`hot_transaction`](crate::HotUpgradePool::hot_transaction) of the blocking pool, which says what runs again,
@@ -24,7 +23,7 @@ pub trait HotUpgradeAsyncPool {
     /// - The closure is cloned for each run, so it can't capture `&mut`.
     /// - A `COMMIT` of the closure's own is seen in the text that it sends. After one, a lost connection is the
     ///   application's error, and nothing runs again. The same holds if the closure used
-    ///   [`stock`](HotUpgradeAsyncPgConnection::stock).
+    ///   [`stock`](crate::asynchronous::HotUpgradeAsyncPgConnection::stock).
     /// - Notifications that nobody has read are kept.
     ///
     /// # Cost
@@ -32,7 +31,7 @@ pub trait HotUpgradeAsyncPool {
     /// Nothing is cut: the two round trips of a verified transaction. A pool with diesel-async's default
     /// [`RecyclingMethod::Verified`](diesel_async::pooled_connection::RecyclingMethod::Verified) does not check the
     /// connection at checkout, since `BEGIN` does. Once for each address (or for each connection, if it was
-    /// [wrapped](HotUpgradeAsyncPgConnection::wrap)), two round trips to ask whether the server takes writes. If a
+    /// [wrapped](crate::asynchronous::HotUpgradeAsyncPgConnection::wrap)), two round trips to ask whether the server takes writes. If a
     /// closure returns `Ok` after a statement failed, one round trip more, and two more after a `BEGIN` or `COMMIT`
     /// that failed.
     ///
@@ -62,7 +61,7 @@ pub trait HotUpgradeAsyncPool {
     /// # Inside another transaction
     ///
     /// It checks out a connection of its own, and is a transaction of its own. Inside its closure, use
-    /// [`conn.hot_transaction`](HotUpgradeAsyncPgConnection::hot_transaction), which is a savepoint there. On
+    /// [`conn.hot_transaction`](crate::asynchronous::HotUpgradeAsyncPgConnection::hot_transaction), which is a savepoint there. On
     /// connections with a test transaction it is a savepoint too: neither verified nor run again.
     ///
     /// # Example
@@ -87,11 +86,7 @@ pub trait HotUpgradeAsyncPool {
         closure: F,
     ) -> impl Future<Output = Result<T, HotTransactionError<E>>> + Send + 'pool
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send
-            + 'a,
+        F: AsyncClosure<T, E> + Clone + 'a,
         E: From<Error> + Send + 'a,
         T: Send + 'a,
         'a: 'pool,
@@ -132,11 +127,7 @@ pub trait HotUpgradeAsyncPool {
     ) -> impl Future<Output = Result<T, HotTransactionError<E>>> + Send + 'pool
     where
         B: FnOnce(HotPoolTransactionBuilder) -> HotPoolTransactionBuilder,
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send
-            + 'a,
+        F: AsyncClosure<T, E> + Clone + 'a,
         E: From<Error> + Send + 'a,
         T: Send + 'a,
         'a: 'pool;
@@ -150,11 +141,7 @@ impl<P: Source> HotUpgradeAsyncPool for P {
     ) -> impl Future<Output = Result<T, HotTransactionError<E>>> + Send + 'pool
     where
         B: FnOnce(HotPoolTransactionBuilder) -> HotPoolTransactionBuilder,
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send
-            + 'a,
+        F: AsyncClosure<T, E> + Clone + 'a,
         E: From<Error> + Send + 'a,
         T: Send + 'a,
         'a: 'pool,

@@ -2,13 +2,43 @@
 
 use diesel::result::Error;
 
-use crate::asynchronous::builder::HotAsyncTransactionBuilder;
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::environment;
 use crate::transaction::begin::Begin;
+use crate::transaction::builder::HotTransactionBuilder;
 
-/// What a closure has to be so that its future is `Send`: every `async |conn| …` whose captures are. As diesel-async's
-/// own, which can't be named.
+/// What the closure of a transaction is: every `async |conn| …` whose captures are `Send`. Of use in the bounds of a
+/// function that passes one on.
+///
+/// ```no_run
+/// use diesel::result::Error;
+/// use diesel_postgres_hot_upgrade::asynchronous::{AsyncClosure, HotUpgradeAsyncPgConnection};
+///
+/// async fn twice<T, E, F>(conn: &mut HotUpgradeAsyncPgConnection, closure: F) -> Result<T, E>
+/// where
+///     F: AsyncClosure<T, E> + Clone,
+///     E: From<Error> + Send,
+///     T: Send,
+/// {
+///     conn.hot_transaction(closure.clone()).await?;
+///     conn.hot_transaction(closure).await
+/// }
+/// ```
+pub trait AsyncClosure<T, E>:
+    for<'r> AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
+    + for<'r> AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
+    + Send
+{
+}
+
+impl<F, T, E> AsyncClosure<T, E> for F where
+    for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
+        + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
+        + Send
+{
+}
+
+/// Names the future of a closure. As diesel-async's own, which can't be named.
 pub trait AsyncFunc<T, R>: AsyncFnOnce(T) -> R + FnOnce(T) -> <Self as AsyncFunc<T, R>>::Fut {
     /// The closure's future.
     type Fut: Future<Output = R>;
@@ -75,11 +105,7 @@ impl HotUpgradeAsyncPgConnection {
         closure: F,
     ) -> impl Future<Output = Result<T, E>> + Send + 'conn
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send
-            + 'a,
+        F: AsyncClosure<T, E> + Clone + 'a,
         E: From<Error> + Send + 'a,
         T: Send + 'a,
         'a: 'conn,
@@ -120,17 +146,13 @@ impl HotUpgradeAsyncPgConnection {
         closure: F,
     ) -> impl Future<Output = Result<T, E>> + Send + 'conn
     where
-        B: FnOnce(HotAsyncTransactionBuilder) -> HotAsyncTransactionBuilder,
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send
-            + 'a,
+        B: FnOnce(HotTransactionBuilder) -> HotTransactionBuilder,
+        F: AsyncClosure<T, E> + Clone + 'a,
         E: From<Error> + Send + 'a,
         T: Send + 'a,
         'a: 'conn,
     {
-        let how = options(HotAsyncTransactionBuilder::default()).build();
+        let how = options(HotTransactionBuilder::default()).begin();
         async move {
             if self.depth()? > 0 {
                 return Err(Error::AlreadyInTransaction.into());

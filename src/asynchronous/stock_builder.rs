@@ -4,9 +4,9 @@ use std::fmt;
 
 use diesel::result::Error;
 
-use crate::asynchronous::builder::HotAsyncTransactionBuilder;
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
-use crate::asynchronous::run::AsyncFunc;
+use crate::asynchronous::run::AsyncClosure;
+use crate::transaction::builder::{HotTransactionBuilder, forward_options};
 
 /// Builds a transaction that is **not** verified, for
 /// [`build_transaction`](HotUpgradeAsyncPgConnection::build_transaction): what
@@ -14,7 +14,7 @@ use crate::asynchronous::run::AsyncFunc;
 #[must_use = "a transaction builder does nothing before `run` is called"]
 pub struct AsyncTransactionBuilder<'a> {
     conn: &'a mut HotUpgradeAsyncPgConnection,
-    options: HotAsyncTransactionBuilder,
+    options: HotTransactionBuilder,
 }
 
 impl HotUpgradeAsyncPgConnection {
@@ -35,48 +35,26 @@ impl HotUpgradeAsyncPgConnection {
     /// # }
     /// ```
     pub fn build_transaction(&mut self) -> AsyncTransactionBuilder<'_> {
-        AsyncTransactionBuilder { conn: self, options: HotAsyncTransactionBuilder::default() }
+        AsyncTransactionBuilder { conn: self, options: HotTransactionBuilder::default() }
     }
 }
 
 impl<'a> AsyncTransactionBuilder<'a> {
-    fn map(self, option: impl FnOnce(HotAsyncTransactionBuilder) -> HotAsyncTransactionBuilder) -> Self {
-        AsyncTransactionBuilder { options: option(self.options), ..self }
-    }
-
-    /// `READ ONLY`
-    pub fn read_only(self) -> Self {
-        self.map(HotAsyncTransactionBuilder::read_only)
-    }
-
-    /// `READ WRITE`
-    pub fn read_write(self) -> Self {
-        self.map(HotAsyncTransactionBuilder::read_write)
-    }
-
-    /// `DEFERRABLE`
-    pub fn deferrable(self) -> Self {
-        self.map(HotAsyncTransactionBuilder::deferrable)
-    }
-
-    /// `NOT DEFERRABLE`
-    pub fn not_deferrable(self) -> Self {
-        self.map(HotAsyncTransactionBuilder::not_deferrable)
-    }
-
-    /// `ISOLATION LEVEL READ COMMITTED`
-    pub fn read_committed(self) -> Self {
-        self.map(HotAsyncTransactionBuilder::read_committed)
-    }
-
-    /// `ISOLATION LEVEL REPEATABLE READ`
-    pub fn repeatable_read(self) -> Self {
-        self.map(HotAsyncTransactionBuilder::repeatable_read)
-    }
-
-    /// `ISOLATION LEVEL SERIALIZABLE`
-    pub fn serializable(self) -> Self {
-        self.map(HotAsyncTransactionBuilder::serializable)
+    forward_options! {
+        /// `READ ONLY`
+        read_only
+        /// `READ WRITE`
+        read_write
+        /// `DEFERRABLE`
+        deferrable
+        /// `NOT DEFERRABLE`
+        not_deferrable
+        /// `ISOLATION LEVEL READ COMMITTED`
+        read_committed
+        /// `ISOLATION LEVEL REPEATABLE READ`
+        repeatable_read
+        /// `ISOLATION LEVEL SERIALIZABLE`
+        serializable
     }
 
     /// Runs the closure in the transaction. It is committed if the closure returns `Ok`, and else rolled back.
@@ -88,10 +66,7 @@ impl<'a> AsyncTransactionBuilder<'a> {
     #[allow(clippy::manual_async_fn)]
     pub fn run<'b, T, E, F>(self, closure: F) -> impl Future<Output = Result<T, E>> + Send + 'a
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Send
-            + 'b,
+        F: AsyncClosure<T, E> + 'b,
         E: From<Error> + Send + 'b,
         T: Send + 'b,
         'b: 'a,
@@ -101,7 +76,7 @@ impl<'a> AsyncTransactionBuilder<'a> {
             if conn.depth()? > 0 {
                 return Err(Error::AlreadyInTransaction.into());
             }
-            conn.run_nested(&options.build(), closure).await
+            conn.run_nested(&options.begin(), closure).await
         }
     }
 }

@@ -7,7 +7,7 @@ use diesel::result::Error;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
-use crate::asynchronous::run::AsyncFunc;
+use crate::asynchronous::run::AsyncClosure;
 use crate::asynchronous::source::Source;
 use crate::connection::{notes, writable};
 use crate::environment;
@@ -37,10 +37,7 @@ impl<'a, P: Source> Tries<'a, P> {
     /// Runs until the transaction is committed, the application fails, or the deadline has passed.
     pub(super) async fn run<T, E, F>(mut self, closure: F) -> Result<T, HotTransactionError<E>>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
+        F: AsyncClosure<T, E> + Clone,
         E: From<Error> + Send,
         T: Send,
     {
@@ -62,10 +59,7 @@ impl<'a, P: Source> Tries<'a, P> {
 
     async fn run_stock<T, E, F>(self, closure: F) -> Result<T, HotTransactionError<E>>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
+        F: AsyncClosure<T, E> + Clone,
         E: From<Error> + Send,
         T: Send,
     {
@@ -86,10 +80,7 @@ impl<'a, P: Source> Tries<'a, P> {
 
     async fn try_once<T, E, F>(&mut self, closure: F) -> Tried<T, E>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
+        F: AsyncClosure<T, E> + Clone,
         E: From<Error> + Send,
         T: Send,
     {
@@ -103,10 +94,7 @@ impl<'a, P: Source> Tries<'a, P> {
 
     async fn try_on<T, E, F>(&mut self, conn: &mut HotUpgradeAsyncPgConnection, closure: F) -> Tried<T, E>
     where
-        for<'r> F: AsyncFnOnce(&'r mut HotUpgradeAsyncPgConnection) -> Result<T, E>
-            + AsyncFunc<&'r mut HotUpgradeAsyncPgConnection, Result<T, E>, Fut: Send>
-            + Clone
-            + Send,
+        F: AsyncClosure<T, E> + Clone,
         E: From<Error> + Send,
         T: Send,
     {

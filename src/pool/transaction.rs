@@ -14,6 +14,7 @@ use crate::environment;
 use crate::pool::transaction::builder::HotPoolTransactionBuilder;
 use crate::pool::transaction::error::{CutCause, HotTransactionError};
 use crate::pool::transaction::tries::Tries;
+use crate::transaction::run::run_nested;
 
 /// Verified transactions that survive a lost connection, on a pool of [`PgConnection`]s with any manager.
 ///
@@ -172,6 +173,6 @@ where
             cause: CutCause::NoConnection(Box::new(error)),
             tries: 0,
         })?;
-        options.run_inside(&mut conn, closure).map_err(HotTransactionError::Application)
+        run_nested(&mut conn, &options.begin(), closure).map_err(HotTransactionError::Application)
     }
 }

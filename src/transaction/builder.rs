@@ -1,72 +1,69 @@
-//! The options of a verified transaction.
+//! The options of a verified transaction, whichever driver runs it.
 
-use std::borrow::Cow;
-use std::fmt;
+use crate::probe::writes::Writes;
+use crate::transaction::begin::{Begin, Others};
 
-use diesel::connection::SimpleConnection;
-use diesel::pg::{Pg, PgConnection, PgQueryBuilder, TransactionBuilder};
-use diesel::prelude::*;
-use diesel::query_builder::{QueryBuilder, QueryFragment};
-use diesel::result::Error;
-
-use crate::transaction::begin::Begin;
-
-/// Options of a transaction: those of Diesel's [`TransactionBuilder`], and [SQL that runs before the
-/// check](HotTransactionBuilder::before_probe). See
+/// Options of a transaction: those of Diesel's [`TransactionBuilder`](diesel::pg::TransactionBuilder), and [SQL that
+/// runs before the check](HotTransactionBuilder::before_probe). See
 /// [`HotUpgradeExt::hot_transaction_with`](crate::HotUpgradeExt::hot_transaction_with).
+#[derive(Debug, Clone, Default)]
 #[must_use]
-pub struct HotTransactionBuilder<'a> {
-    options: TransactionBuilder<'a, PgConnection>,
+pub struct HotTransactionBuilder {
+    isolation: Option<Isolation>,
+    access: Option<Access>,
+    deferrable: Option<bool>,
     before_probe: Option<String>,
 }
 
-impl<'a> HotTransactionBuilder<'a> {
-    pub(crate) fn new(conn: &'a mut PgConnection) -> Self {
-        HotTransactionBuilder { options: conn.build_transaction(), before_probe: None }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
 
-    fn map(
-        self,
-        option: impl FnOnce(TransactionBuilder<'a, PgConnection>) -> TransactionBuilder<'a, PgConnection>,
-    ) -> Self {
-        HotTransactionBuilder { options: option(self.options), ..self }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadOnly,
+    ReadWrite,
+}
 
+impl HotTransactionBuilder {
     /// `READ ONLY`
     pub fn read_only(self) -> Self {
-        self.map(TransactionBuilder::read_only)
+        HotTransactionBuilder { access: Some(Access::ReadOnly), ..self }
     }
 
     /// `READ WRITE`
     pub fn read_write(self) -> Self {
-        self.map(TransactionBuilder::read_write)
+        HotTransactionBuilder { access: Some(Access::ReadWrite), ..self }
     }
 
     /// `DEFERRABLE`
     pub fn deferrable(self) -> Self {
-        self.map(TransactionBuilder::deferrable)
+        HotTransactionBuilder { deferrable: Some(true), ..self }
     }
 
     /// `NOT DEFERRABLE`
     pub fn not_deferrable(self) -> Self {
-        self.map(TransactionBuilder::not_deferrable)
+        HotTransactionBuilder { deferrable: Some(false), ..self }
     }
 
     /// `ISOLATION LEVEL READ COMMITTED`
     pub fn read_committed(self) -> Self {
-        self.map(TransactionBuilder::read_committed)
+        HotTransactionBuilder { isolation: Some(Isolation::ReadCommitted), ..self }
     }
 
     /// `ISOLATION LEVEL REPEATABLE READ`. The check is the transaction's first query, so the snapshot is that of the
     /// transaction's beginning, not of the closure's first query.
     pub fn repeatable_read(self) -> Self {
-        self.map(TransactionBuilder::repeatable_read)
+        HotTransactionBuilder { isolation: Some(Isolation::RepeatableRead), ..self }
     }
 
     /// `ISOLATION LEVEL SERIALIZABLE`. The check is the transaction's first query, so the snapshot is that of the
     /// transaction's beginning, not of the closure's first query.
     pub fn serializable(self) -> Self {
-        self.map(TransactionBuilder::serializable)
+        HotTransactionBuilder { isolation: Some(Isolation::Serializable), ..self }
     }
 
     /// SQL, of one statement or several, that has to run before the check, which is a query: `SET TRANSACTION`, a
@@ -101,29 +98,53 @@ impl<'a> HotTransactionBuilder<'a> {
         HotTransactionBuilder { before_probe: Some(sql.into()), ..self }
     }
 
-    pub(crate) fn build(self) -> QueryResult<Begin> {
-        let mut sql = PgQueryBuilder::default();
-        self.options.to_sql(&mut sql, &Pg)?;
-        Ok(Begin { sql: Cow::Owned(sql.finish()), before_probe: self.before_probe, ..Begin::PLAIN })
+    /// How a transaction with these options begins.
+    pub(crate) fn begin(self) -> Begin {
+        let isolation = self.isolation.map_or("", |isolation| match isolation {
+            Isolation::ReadCommitted => " ISOLATION LEVEL READ COMMITTED",
+            Isolation::RepeatableRead => " ISOLATION LEVEL REPEATABLE READ",
+            Isolation::Serializable => " ISOLATION LEVEL SERIALIZABLE",
+        });
+        let access = self.access.map_or("", |access| match access {
+            Access::ReadOnly => " READ ONLY",
+            Access::ReadWrite => " READ WRITE",
+        });
+        let deferrable = self.deferrable.map_or("", |is| if is { " DEFERRABLE" } else { " NOT DEFERRABLE" });
+        let sql = format!("{}{isolation}{access}{deferrable}", Begin::PLAIN.sql);
+        Begin { sql: sql.into(), before_probe: self.before_probe, ..Begin::PLAIN }
     }
 
-    /// Runs the transaction as stock Diesel does.
-    pub(crate) fn run_stock<T, E: From<Error>>(
-        mut self,
-        closure: impl FnOnce(&mut PgConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let before_probe = self.before_probe;
-        self.options.run(|conn| {
-            if let Some(sql) = before_probe {
-                conn.batch_execute(&sql)?;
-            }
-            closure(conn)
-        })
+    /// On which other connections of a pool it may run again.
+    pub(crate) fn others(&self) -> Others {
+        match self.access {
+            Some(Access::ReadOnly) => Others::IfLost,
+            Some(Access::ReadWrite) => Others::IfLostOrWithout(Writes::AskedFor),
+            None => Others::IfLostOrWithout(Writes::ByDefault),
+        }
     }
 }
 
-impl fmt::Debug for HotTransactionBuilder<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HotTransactionBuilder").field("before_probe", &self.before_probe).finish_non_exhaustive()
+/// The methods of a builder that has these `options`, and something more.
+macro_rules! forward_options {
+    ($($(#[$documentation:meta])* $option:ident)*) => {
+        $(
+            $(#[$documentation])*
+            pub fn $option(self) -> Self {
+                Self { options: self.options.$option(), ..self }
+            }
+        )*
+    };
+}
+pub(crate) use forward_options;
+
+#[cfg(test)]
+mod tests {
+    use super::HotTransactionBuilder;
+
+    #[test]
+    fn options_are_in_the_order_of_the_grammar() {
+        let how = HotTransactionBuilder::default().deferrable().read_only().serializable().begin();
+        assert_eq!(how.sql, "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE");
+        assert_eq!(HotTransactionBuilder::default().begin().sql, "BEGIN");
     }
 }

@@ -1,7 +1,6 @@
 //! What this crate adds to a connection.
 
 use diesel::pg::PgConnection;
-use diesel::prelude::*;
 use diesel::result::Error;
 
 use crate::connection::transaction_state::is_in_transaction;
@@ -9,7 +8,7 @@ use crate::environment;
 use crate::transaction::begin::Begin;
 use crate::transaction::builder::HotTransactionBuilder;
 use crate::transaction::query::HotQuery;
-use crate::transaction::run::{run, run_nested, watched};
+use crate::transaction::run::{run, run_nested};
 
 /// Verified transactions and queries, on a [`PgConnection`], so also on a pool's connections.
 ///
@@ -140,7 +139,7 @@ pub trait HotUpgradeExt {
     /// ```
     fn hot_transaction_with<T, E, B, F>(&mut self, options: B, closure: F) -> Result<T, E>
     where
-        B: FnOnce(HotTransactionBuilder<'_>) -> HotTransactionBuilder<'_>,
+        B: FnOnce(HotTransactionBuilder) -> HotTransactionBuilder,
         F: FnMut(&mut PgConnection) -> Result<T, E>,
         E: From<Error>;
 
@@ -195,23 +194,24 @@ impl HotUpgradeExt for PgConnection {
         E: From<Error>,
     {
         if is_in_transaction(self) || !environment::is_on() {
-            return run_nested(self, |conn| conn.transaction(|conn| watched(conn, closure)));
+            return run_nested(self, &Begin::PLAIN, closure);
         }
         run(self, &Begin::PLAIN, closure).into_result()
     }
 
     fn hot_transaction_with<T, E, B, F>(&mut self, options: B, closure: F) -> Result<T, E>
     where
-        B: FnOnce(HotTransactionBuilder<'_>) -> HotTransactionBuilder<'_>,
+        B: FnOnce(HotTransactionBuilder) -> HotTransactionBuilder,
         F: FnMut(&mut PgConnection) -> Result<T, E>,
         E: From<Error>,
     {
-        let is_stock = is_in_transaction(self) || !environment::is_on();
-        if is_stock {
-            return run_nested(self, |conn| options(HotTransactionBuilder::new(conn)).run_stock(closure));
+        let how = options(HotTransactionBuilder::default()).begin();
+        if is_in_transaction(self) {
+            return Err(Error::AlreadyInTransaction.into());
         }
-        let options = options(HotTransactionBuilder::new(self));
-        let how = options.build()?;
+        if !environment::is_on() {
+            return run_nested(self, &how, closure);
+        }
         run(self, &how, closure).into_result()
     }
 

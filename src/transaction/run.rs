@@ -4,13 +4,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::prelude::*;
 use diesel::result::Error;
 
 use crate::connection::caches;
 use crate::connection::notes;
 use crate::connection::transaction_state::{
-    TransactionState, depth, is_broken, is_loss, is_marked, refresh, roll_back, roll_back_and_ask_for, status,
+    TransactionState, depth, is_broken, is_in_transaction, is_loss, is_marked, refresh, roll_back,
+    roll_back_and_ask_for, status,
 };
 use crate::report::log;
 use crate::report::stats::COUNTERS;
@@ -147,16 +149,17 @@ fn give_up(conn: &mut PgConnection, healed: Healed, has_failed: bool) {
     notes::set_rolled_back(conn);
 }
 
-/// Runs `closure` in a savepoint of an open transaction, as stock Diesel does. If it is rolled back, so is a search
+/// Runs `closure` as stock Diesel does, in a savepoint if a transaction is open. If that is rolled back, so is a search
 /// path that it set: what the caches were filled with for that is forgotten.
-pub(crate) fn run_nested<T, E>(
+pub(crate) fn run_nested<T, E: From<Error>>(
     conn: &mut PgConnection,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    how: &Begin,
+    closure: impl FnOnce(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
     let (filled_from, outer) = (notes::snapshot(conn), notes::lasting(conn).own_depth);
     let inner = depth(conn).map_or(0, |depth| depth + 1);
     notes::change_lasting(conn, |lasting| lasting.own_depth = inner);
-    let result = work(conn);
+    let result = run_stock(conn, how, closure);
     notes::change_lasting(conn, |lasting| lasting.own_depth = outer);
     if result.is_err() {
         notes::forget_verified(conn);
@@ -165,6 +168,26 @@ pub(crate) fn run_nested<T, E>(
         }
     }
     result
+}
+
+fn run_stock<T, E: From<Error>>(
+    conn: &mut PgConnection,
+    how: &Begin,
+    closure: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    if is_in_transaction(conn) {
+        AnsiTransactionManager::begin_transaction(conn)?;
+    } else {
+        AnsiTransactionManager::begin_transaction_sql(conn, &how.sql)?;
+    }
+    let prepared = how.before_probe.as_ref().map_or(Ok(()), |sql| conn.batch_execute(sql));
+    match prepared.map_err(E::from).and_then(|()| watched(conn, closure)) {
+        Ok(value) => AnsiTransactionManager::commit_transaction(conn).map(|()| value).map_err(E::from),
+        Err(error) => match AnsiTransactionManager::rollback_transaction(conn) {
+            Ok(()) | Err(Error::BrokenTransactionManager) => Err(error),
+            Err(error) => Err(error.into()),
+        },
+    }
 }
 
 /// Notes whether a statement failed in it: the transaction around it may be in order again when it ends.

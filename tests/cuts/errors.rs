@@ -1,6 +1,7 @@
 //! What a pool's transaction reports, and what it is, if nothing is cut.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -8,7 +9,8 @@ use diesel::r2d2::TestCustomizer;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_query;
 use diesel_postgres_hot_upgrade::{
-    HotTransactionError, HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager, HotUpgradePool, stats,
+    HotPoolTransactionBuilder, HotTransactionError, HotUpgradeCustomizer, HotUpgradeExt, HotUpgradeManager,
+    HotUpgradePool, stats,
 };
 use fixture::builder;
 use testbed::Side;
@@ -106,6 +108,12 @@ fn in_a_test_transaction_it_is_a_savepoint() {
     assert!(matches!(result, Err(HotTransactionError::Application(Error::RollbackTransaction))), "{result:?}");
     let (seen, _) = runs_of(&pool, |conn, _| sql_query("SELECT id FROM items").execute(conn));
     assert!(matches!(seen, Ok(2)), "{seen:?}");
+    let options = |builder: HotPoolTransactionBuilder| {
+        builder.serializable().within(Duration::from_secs(9)).before_probe("INSERT INTO items VALUES (4)")
+    };
+    let with_options: Result<usize, HotTransactionError> =
+        pool.hot_transaction_with(options, |conn| sql_query("SELECT id FROM items").execute(conn));
+    assert!(matches!(with_options, Ok(3)), "a savepoint has no isolation: {with_options:?}");
     assert_eq!(setting.count(), 0, "nothing is committed");
 }
 

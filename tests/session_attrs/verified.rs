@@ -11,7 +11,7 @@ use super::servers::{Address, Kind, with_standby, write};
 use crate::support::diverging::{DATABASE, session};
 use crate::support::pools::builder;
 
-type Options = for<'a> fn(HotTransactionBuilder<'a>) -> HotTransactionBuilder<'a>;
+type Options = fn(HotTransactionBuilder) -> HotTransactionBuilder;
 
 const OPTIONS: [Options; 5] = [
     |builder| builder.read_only(),

@@ -3,7 +3,6 @@
 use std::thread;
 
 use diesel::pg::PgConnection;
-use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection, Pool};
 use diesel::result::Error;
 
@@ -17,7 +16,7 @@ use crate::pool::verify::checked_by_begin;
 use crate::probe::writes::Writes;
 use crate::report::warnings;
 use crate::transaction::begin::{Begin, Others, known_server};
-use crate::transaction::run::{Ended, run};
+use crate::transaction::run::{Ended, run, run_nested};
 
 pub(crate) struct Tries<'a, M: ManageConnection> {
     pool: &'a Pool<M>,
@@ -69,16 +68,13 @@ where
     ) -> Tried<T, E> {
         if is_in_transaction(conn) {
             // A test transaction, which ends with its connection.
-            let result = self.options.run_inside(conn, closure);
+            let result = run_nested(conn, &self.options.begin(), closure);
             return Tried::Over(result.map_err(HotTransactionError::Application));
         }
         if let Err((cause, evidence)) = self.end_lost_attempts(conn) {
             return Tried::Cut(cause, evidence);
         }
-        let mut how = match self.how(conn) {
-            Ok(how) => how,
-            Err(error) => return Tried::application(error),
-        };
+        let mut how = self.how(conn);
         let mut ended = run(conn, &how, &mut *closure);
         if matches!(&ended, Ended::NotBegun(error) if may_not_lock(conn, error)) {
             how.lock = None;
@@ -91,14 +87,13 @@ where
     }
 
     /// How the next try begins.
-    fn how(&self, conn: &mut PgConnection) -> QueryResult<Begin> {
-        let mut how = self.options.build(conn)?;
-        how.others = self.options.others();
+    fn how(&self, conn: &mut PgConnection) -> Begin {
+        let mut how = self.options.begin();
         if self.progress.asks_for_writes(how.others) && !was_writable(conn) {
             how.others = Others::IfLost;
         }
         how.lock = Some(self.progress.lock());
-        Ok(how)
+        how
     }
 
     fn not_begun<T, E: From<Error>>(&mut self, conn: &mut PgConnection, how: &Begin, error: Error) -> Tried<T, E> {

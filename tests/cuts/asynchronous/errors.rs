@@ -188,6 +188,13 @@ fn in_a_test_transaction_it_is_a_savepoint() {
             RunQueryDsl::execute(diesel::sql_query("SELECT id FROM items"), conn).await
         });
         assert!(matches!(seen, Ok(2)), "{seen:?}");
+        let options = |builder: HotPoolTransactionBuilder| {
+            builder.serializable().within(Duration::from_secs(9)).before_probe("INSERT INTO items VALUES (4)")
+        };
+        let select =
+            async |conn: &mut Conn| RunQueryDsl::execute(diesel::sql_query("SELECT id FROM items"), conn).await;
+        let with_options: Result<usize, HotTransactionError> = pool.hot_transaction_with(options, select).await;
+        assert!(matches!(with_options, Ok(3)), "a savepoint has no isolation: {with_options:?}");
         assert_eq!(blocking(|| setting.count()), 0, "nothing is committed");
     });
 }
