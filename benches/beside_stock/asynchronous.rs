@@ -11,6 +11,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use diesel_postgres_hot_upgrade::Verify;
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPgConnection;
 use futures_util::future::try_join_all;
+use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::Subject;
@@ -135,6 +136,44 @@ async fn used<C: AsyncConnection<Backend = Pg>>(url: &str) -> Result<C, AnyError
     let mut conn = C::establish(url).await?;
     twenty::bind_each_async(&mut conn).await?;
     Ok(conn)
+}
+
+/// What connections asked the new server about types after a switch.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Asked {
+    /// The look-ups of diesel-async, by name.
+    pub(crate) look_ups: usize,
+    /// The questions of tokio-postgres, about types, labels and columns.
+    pub(crate) questions: usize,
+}
+
+/// The same switch once more, untimed, with the statements of both pools in the servers' logs: this crate's, and stock's.
+pub(crate) fn count(bench: &Bench<'_>) -> Result<[Asked; 2], AnyError> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut stage = Stage::set(bench.servers)?;
+    stage.log_statements(true)?;
+    let url = stage.url(Network::LOOPBACK);
+    let ours = protected(&url, CONNECTIONS as usize, Verify::EveryCheckout)?;
+    runtime.block_on(use_every_connection(&ours))?;
+    stage.recover(Network::LOOPBACK, || runtime.block_on(use_every_connection(&ours)))?;
+    let by_ours = Asked::of(&stage)?;
+    stage.recover(Network::LOOPBACK, || {
+        runtime.block_on(use_every_connection(&stock(&url, CONNECTIONS as usize)?))
+    })?;
+    let by_stock = Asked::of(&stage)?;
+    stage.log_statements(false)?;
+    Ok([by_ours, by_stock])
+}
+
+impl Asked {
+    fn of(stage: &Stage<'_>) -> Result<Self, AnyError> {
+        const QUESTIONS: [&str; 3] =
+            ["SELECT t.typname, t.typtype, t.typelem", "SELECT enumlabel", "SELECT attname, atttypid"];
+        let look_ups = stage.logged("SELECT pg_type.oid, pg_type.typarray")?;
+        let questions = QUESTIONS.map(|text| stage.logged(text));
+        let questions = questions.into_iter().sum::<Result<usize, AnyError>>()?;
+        Ok(Asked { look_ups, questions })
+    }
 }
 
 /// The protected pool goes on, the stock pool is dropped and opened again.

@@ -158,12 +158,12 @@ impl<'a> Stage<'a> {
         if self.is_others_turn { [main, other] } else { [other, main] }
     }
 
-    fn log_statements(&self, is_on: bool) -> Result<(), AnyError> {
+    pub(crate) fn log_statements(&self, is_on: bool) -> Result<(), AnyError> {
         self.sides().into_iter().try_for_each(|cluster| log_statements(cluster, is_on))
     }
 
     /// How often the database that answers now was asked something with that text in it.
-    fn logged(&self, text: &str) -> Result<usize, AnyError> {
+    pub(crate) fn logged(&self, text: &str) -> Result<usize, AnyError> {
         let [answering, _] = self.sides();
         let database = format!(" {} ", self.database);
         let log = answering.log()?;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::args::{Options, Subject};
+use crate::asynchronous::Asked;
 use crate::counts::Count;
 use crate::disturbed::Disturbed;
 use crate::goals::Goal;
@@ -24,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) disturbed: Vec<Disturbed>,
     pub(crate) counts: Vec<Count>,
     pub(crate) recovery: Option<Counts>,
+    /// With diesel-async: by this crate's pool, and by the stock one.
+    pub(crate) async_recovery: Option<[Asked; 2]>,
     pub(crate) types: Vec<Probe>,
     pub(crate) memory: Option<Memory>,
     pub(crate) profile: Vec<Piece>,
@@ -53,6 +56,7 @@ impl Report {
             disturbed: Vec::new(),
             counts: Vec::new(),
             recovery: None,
+            async_recovery: None,
             types: Vec::new(),
             memory: None,
             profile: Vec::new(),

@@ -48,6 +48,10 @@ pub(crate) fn run(options: &Options, progress: &Progress) -> Result<Report, AnyE
         progress.step("counting what a switch costs");
         report.recovery = Some(recovery::count(&bench)?);
     }
+    if jobs.iter().any(|(subject, _)| *subject == Subject::AsyncRecovery) {
+        progress.step("counting what a switch costs with diesel-async");
+        report.async_recovery = Some(asynchronous::count(&bench)?);
+    }
     for (subject, network) in &jobs {
         progress.step(&format!("{}, {network}", subject.what()));
         measure(&bench, *subject, *network, &mut report)?;

@@ -1,6 +1,7 @@
 //! What the tables leave unsaid.
 
 use crate::args::Subject;
+use crate::asynchronous::Asked;
 use crate::cells::time;
 use crate::memory::Memory;
 use crate::precision::Precision;
@@ -23,6 +24,7 @@ pub(crate) fn sentences(report: &Report) -> Vec<String> {
         sentences.push(PERMISSIONS.to_owned());
     }
     sentences.extend(report.recovery.as_ref().map(recovery));
+    sentences.extend(report.async_recovery.as_ref().map(async_recovery));
     sentences.extend(types::verdict(&report.types).map(|verdict| {
         format!("Watched types: the goal is a straight line or better, and at most 1 µs a type: {verdict}.")
     }));
@@ -87,6 +89,15 @@ fn recovery(counts: &Counts) -> String {
         if counts.look_ups == 0 { "no".to_owned() } else { counts.look_ups.to_string() },
         counts.stock_look_ups,
         counts.verdict,
+    )
+}
+
+fn async_recovery([ours, stock]: &[Asked; 2]) -> String {
+    format!(
+        "After the same switch, diesel-async looked up {} types on the protected connections, and {} on stock's. \
+         tokio-postgres asked {} times about types on the protected connections, and {} times on stock's: this crate \
+         can't spare that.",
+        ours.look_ups, stock.look_ups, ours.questions, stock.questions,
     )
 }
 

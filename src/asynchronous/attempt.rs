@@ -56,6 +56,7 @@ impl HotUpgradeAsyncPgConnection {
             let mut guard = Guard::new(self);
             let attempted = guard.attempt(how.others, began, closure.clone()).await;
             guard.disarm();
+            self.memory.set_over();
             self.leave(&begun);
             let error = match attempted {
                 Attempt::Over(ended) => {

@@ -83,11 +83,12 @@ impl HotUpgradeAsyncPgConnection {
         Ok(query.complete(&found, &self.prefix))
     }
 
-    /// Notes that the query ends the transaction, if it does. What has an id has the same text each time, so it is read
-    /// once.
+    /// Notes that the query ends the verified transaction that is open, if it does. What has an id has the same text
+    /// each time, so it is read once.
     fn note_end<Q: QueryFragment<Pg> + QueryId>(&self, query: &Q) {
         let id = Q::query_id();
-        if self.memory.has_ended() || id.is_some_and(|id| self.memory.ends_nothing(id)) {
+        if !self.memory.is_begun() || self.memory.has_ended() || id.is_some_and(|id| self.memory.ends_nothing(id))
+        {
             return;
         }
         let mut builder = diesel::pg::PgQueryBuilder::default();
@@ -114,7 +115,7 @@ impl SimpleAsyncConnection for HotUpgradeAsyncPgConnection {
 
 impl SimpleAsyncConnection for &HotUpgradeAsyncPgConnection {
     async fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
-        if ends_transaction(sql) {
+        if self.memory.is_begun() && ends_transaction(sql) {
             self.memory.set_ended();
         }
         noted(&self.memory, (&self.inner).batch_execute(sql).await)

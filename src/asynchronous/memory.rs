@@ -16,6 +16,8 @@ pub(super) struct Memory(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     oids: Mutex<Oids>,
+    /// A verified transaction is open, so it is of interest what ends it.
+    is_begun: AtomicBool,
     /// A statement failed since the last verified transaction began.
     has_failed: AtomicBool,
     /// A statement since then ended the transaction.
@@ -59,7 +61,16 @@ impl Memory {
         self.with(|oids| oids.0.store_type(key, found));
     }
 
+    pub(super) fn is_begun(&self) -> bool {
+        self.0.is_begun.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_over(&self) {
+        self.0.is_begun.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn set_begun(&self) {
+        self.0.is_begun.store(true, Ordering::Relaxed);
         self.0.has_failed.store(false, Ordering::Relaxed);
         self.0.has_ended.store(false, Ordering::Relaxed);
         self.0.may_have_ended.store(false, Ordering::Relaxed);

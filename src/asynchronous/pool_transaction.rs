@@ -2,6 +2,8 @@
 
 use diesel::result::Error;
 
+#[cfg(doc)]
+use crate::asynchronous::connection::HotUpgradeAsyncPgConnection;
 use crate::asynchronous::run::AsyncClosure;
 use crate::asynchronous::source::Source;
 use crate::asynchronous::tries::Tries;
@@ -14,7 +16,7 @@ use crate::pool::transaction::error::HotTransactionError;
 /// All methods do what stock diesel-async does (`pool.get()`, then `conn.transaction`) if
 /// `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 pub trait HotUpgradeAsyncPool {
-    /// A [verified transaction](crate::asynchronous::HotUpgradeAsyncPgConnection::hot_transaction) on a connection of the pool. If the
+    /// A [verified transaction](HotUpgradeAsyncPgConnection::hot_transaction) on a connection of the pool. If the
     /// connection is lost, it runs again on another one.
     ///
     /// As [`hot_transaction`](crate::HotUpgradePool::hot_transaction) of the blocking pool, which says what runs again,
@@ -23,7 +25,7 @@ pub trait HotUpgradeAsyncPool {
     /// - The closure is cloned for each run, so it can't capture `&mut`.
     /// - A `COMMIT` of the closure's own is seen in the text that it sends. After one, a lost connection is the
     ///   application's error, and nothing runs again. The same holds if the closure used
-    ///   [`stock`](crate::asynchronous::HotUpgradeAsyncPgConnection::stock).
+    ///   [`stock`](HotUpgradeAsyncPgConnection::stock).
     /// - Notifications that nobody has read are kept.
     ///
     /// # Cost
@@ -31,7 +33,7 @@ pub trait HotUpgradeAsyncPool {
     /// Nothing is cut: the two round trips of a verified transaction. A pool with diesel-async's default
     /// [`RecyclingMethod::Verified`](diesel_async::pooled_connection::RecyclingMethod::Verified) does not check the
     /// connection at checkout, since `BEGIN` does. Once for each address (or for each connection, if it was
-    /// [wrapped](crate::asynchronous::HotUpgradeAsyncPgConnection::wrap)), two round trips to ask whether the server takes writes. If a
+    /// [wrapped](HotUpgradeAsyncPgConnection::wrap)), two round trips to ask whether the server takes writes. If a
     /// closure returns `Ok` after a statement failed, one round trip more, and two more after a `BEGIN` or `COMMIT`
     /// that failed.
     ///
@@ -61,7 +63,7 @@ pub trait HotUpgradeAsyncPool {
     /// # Inside another transaction
     ///
     /// It checks out a connection of its own, and is a transaction of its own. Inside its closure, use
-    /// [`conn.hot_transaction`](crate::asynchronous::HotUpgradeAsyncPgConnection::hot_transaction), which is a savepoint there. On
+    /// [`conn.hot_transaction`](HotUpgradeAsyncPgConnection::hot_transaction), which is a savepoint there. On
     /// connections with a test transaction it is a savepoint too: neither verified nor run again.
     ///
     /// # Example

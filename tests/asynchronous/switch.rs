@@ -3,6 +3,7 @@
 
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
+use diesel::r2d2::ConnectionManager;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
@@ -83,20 +84,26 @@ fn without_a_check_at_checkout_a_transaction_of_the_pool_is_right() {
     });
 }
 
-/// What blocking code does with a pool's connection. Is the answer right?
+/// What blocking code does with a wrapped connection. Is the answer right?
+macro_rules! use_wrapped {
+    ($conn:expr) => {{
+        let (conn, document) = ($conn, Document::numbered(number()));
+        let insert = diesel::insert_into(documents::table).values(&document);
+        let query = documents::table
+            .filter(documents::title.eq(document.title.to_uppercase()))
+            .filter(documents::status.eq(document.status))
+            .select(Document::as_select());
+        diesel::RunQueryDsl::execute(insert, conn)
+            .and_then(|_| diesel::RunQueryDsl::load::<Document>(query, conn))
+            .map(|found| found == [document.clone()])
+    }};
+}
+
+/// The same with a connection of an async pool.
 macro_rules! use_blocking {
     ($pool:expr) => {{
         let conn = $pool.get().await.expect("a connection");
-        blocking(|| -> QueryResult<bool> {
-            let mut conn = AsyncConnectionWrapper::<_>::from(conn);
-            let document = Document::numbered(number());
-            diesel::RunQueryDsl::execute(diesel::insert_into(documents::table).values(&document), &mut conn)?;
-            let query = documents::table
-                .filter(documents::title.eq(document.title.to_uppercase()))
-                .filter(documents::status.eq(document.status))
-                .select(Document::as_select());
-            diesel::RunQueryDsl::load::<Document>(query, &mut conn).map(|found| found == [document])
-        })
+        blocking(|| use_wrapped!(&mut AsyncConnectionWrapper::<_>::from(conn)))
     }};
 }
 
@@ -121,4 +128,24 @@ fn blocking_code_is_right_on_a_wrapped_connection_after_each_switch() {
         let verified: QueryResult<()> = wrapper.hot_transaction(async |conn| write_and_read_back!(conn)).await;
         assert_eq!(verified, Ok(()));
     });
+}
+
+#[test]
+fn a_pool_of_r2d2_checks_wrapped_connections() {
+    fn pool<C>(url: &str) -> diesel::r2d2::Pool<ConnectionManager<AsyncConnectionWrapper<C>>>
+    where
+        AsyncConnectionWrapper<C>: diesel::r2d2::R2D2Connection,
+        C: 'static,
+    {
+        fixture::builder(1).build(ConnectionManager::new(url)).expect("a pool")
+    }
+    let upgrade = upgrade();
+    let (hot, stock) = (pool::<Hot>(&upgrade.url()), pool::<Stock>(&upgrade.url()));
+    assert_eq!(use_wrapped!(&mut *hot.get().expect("a connection")), Ok(true));
+    assert_eq!(use_wrapped!(&mut *stock.get().expect("a connection")), Ok(true));
+    for server in [upgrade.new, upgrade.old, upgrade.new] {
+        upgrade.switch_to(server).expect("a switch");
+        assert_eq!(use_wrapped!(&mut *hot.get().expect("a connection")), Ok(true));
+    }
+    assert!(use_wrapped!(&mut *stock.get().expect("a connection")).is_err(), "the control");
 }
