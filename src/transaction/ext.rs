@@ -14,7 +14,8 @@ use crate::transaction::run::{run, run_nested};
 ///
 /// All methods do what stock Diesel does if `DIESEL_POSTGRES_HOT_UPGRADE=off` is in the environment.
 pub trait HotUpgradeExt {
-    /// Like [`Connection::transaction`], but no statement in it can bind an OID of another server.
+    /// Like [`Connection::transaction`](diesel::Connection::transaction), but no statement in it can bind an OID of
+    /// another server.
     ///
     /// `BEGIN` and the check are one message, and a pooler in transaction mode keeps the server connection until
     /// `COMMIT`. So the server can't change under the closure. If it changed before, the caches are corrected first.
@@ -61,7 +62,8 @@ pub trait HotUpgradeExt {
     ///
     /// # Errors
     ///
-    /// The closure's own, unchanged. In addition to those of [`Connection::transaction`], a
+    /// The closure's own, unchanged. In addition to those of
+    /// [`Connection::transaction`](diesel::Connection::transaction), a
     /// [`QueryBuilderError`](Error::QueryBuilderError) that says what to do:
     ///
     /// - A statement failed, and the closure returned `Ok`. (The server answers `COMMIT` with a rollback then, which
