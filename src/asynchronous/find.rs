@@ -17,7 +17,9 @@ use crate::connection::notes;
 use crate::probe::identify::{Identified, Level};
 use crate::report::log::{self, printable};
 use crate::report::warnings;
-use crate::synchronize::asking::{Asking, Holds, MAX_CATCH_UPS, NewTypes, Start, note_in_between};
+use crate::synchronize::asking::{
+    Asking, Holds, MAX_CATCH_UPS, NewTypes, Next, Start, note_in_between, take_turns,
+};
 
 /// What a connection needs.
 pub(super) struct Found {
@@ -44,8 +46,7 @@ impl HotUpgradeAsyncPgConnection {
                 Holds::NoOrIncomplete => {}
             }
         }
-        let has_new_types = first.has_new_types;
-        let found = self.identify_and_look_up(asking, first.next(start), has_new_types).await?;
+        let found = self.identify_and_look_up(asking, first.next(start)).await?;
         if was_refused {
             note_in_between(before, found.as_ref());
         }
@@ -65,17 +66,16 @@ impl HotUpgradeAsyncPgConnection {
         Ok(Holds::after_look(looked, permit, snapshot, mark, note_state))
     }
 
-    async fn identify_and_look_up(
-        &mut self,
-        asking: Asking,
-        mut asked: Option<Arc<Snapshot>>,
-        mut has_new_types: bool,
-    ) -> QueryResult<Option<Arc<Snapshot>>> {
+    async fn identify_and_look_up(&mut self, asking: Asking, next: Next) -> QueryResult<Option<Arc<Snapshot>>> {
         let replicas = self.memory.with(notes::lasting).replicas;
+        let Next { mut asked, mut has_new_types, mut left } = next;
         for _ in 0..MAX_CATCH_UPS {
             let question = asked.as_ref().map(|asked| asked.content.question.clone()).unwrap_or_default();
             let Identified { server, shown } = self.identify(&question, asking.level).await?;
             let place = server.place(replicas);
+            if take_turns(&mut left, &place) {
+                continue;
+            }
             if let Some(asked) = asked.as_ref().filter(|asked| !has_new_types && asked.holds(&place, &shown)) {
                 match new_types(asking, asked).await {
                     NewTypes::None => return Ok(Some(Arc::clone(asked))),
@@ -167,10 +167,10 @@ impl HotUpgradeAsyncPgConnection {
         let asking = Asking { level, ..asking };
         let looked_up = if asking.in_transaction {
             let mut guard = Guard::savepoint(self).await?;
-            let found = guard.identify_and_look_up(asking, None, false).await;
+            let found = guard.identify_and_look_up(asking, Next::UNKNOWN).await;
             guard.end_savepoint(found.is_ok()).await.and(found)
         } else {
-            self.identify_and_look_up(asking, None, false).await
+            self.identify_and_look_up(asking, Next::UNKNOWN).await
         };
         let nothing = Found { snapshot: None, is_emptied: true };
         match looked_up {

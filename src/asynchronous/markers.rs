@@ -96,7 +96,7 @@ impl Markers {
         }
         for ty in &mut binds.types {
             let number = ty.oid().ok().and_then(|known| Self::index_of(known, 0));
-            if let Some(index) = number {
+            if let Some(index) = number.filter(|index| *index < 2 * self.missing.len()) {
                 let array_oid = ty.array_oid().ok().and_then(|known| Self::index_of(known, 0)).map_or(0, oid);
                 *ty = PgTypeMetadata::new(oid(index), array_oid);
             }

@@ -221,7 +221,7 @@ impl HotUpgradeAsyncPgConnection {
     async fn end_lost_attempt(&mut self, key: Key, by: By) -> QueryResult<usize> {
         let end = EndLostAttempt { key, by };
         let ended = RunQueryDsl::execute(end, &mut self.inner).await;
-        if ended.is_ok() {
+        if ended.is_ok() || self.is_closed() {
             return ended;
         }
         let again = async |conn: &mut AsyncPgConnection| {

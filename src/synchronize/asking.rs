@@ -6,7 +6,7 @@ use diesel::pg::GetPgMetadataCache;
 
 use crate::catalog::clock;
 use crate::catalog::database::{Database, LookPermit};
-use crate::catalog::server::IdentifiedBy;
+use crate::catalog::server::{IdentifiedBy, Place};
 use crate::catalog::snapshot::{Scope, Snapshot, SnapshotId};
 use crate::catalog::table::{Current, OID_TABLE};
 use crate::connection::{caches, notes};
@@ -139,22 +139,50 @@ pub(crate) struct First {
     pub(crate) is_checked: bool,
 }
 
+/// What is asked about next.
+pub(crate) struct Next {
+    pub(crate) asked: Option<Arc<Snapshot>>,
+    /// The database has types that it has not.
+    pub(crate) has_new_types: bool,
+    /// If the successor is asked about: the snapshot that is left.
+    pub(crate) left: Option<Arc<Snapshot>>,
+}
+
 impl First {
-    /// What is asked about next. After a refused check that is the successor: if it holds, nothing more is asked.
-    pub(crate) fn next(self, start: Start) -> Option<Arc<Snapshot>> {
-        let was_refused = self.is_checked || matches!(start, Start::Refused { .. });
-        let asked = self.asked?;
+    /// After a refused check, the successor is asked about. If it holds, nothing more is asked.
+    pub(crate) fn next(self, start: Start) -> Next {
+        let First { asked, has_new_types, is_checked } = self;
+        let was_refused = is_checked || matches!(start, Start::Refused { .. });
+        let left = asked.as_ref().filter(|left| was_refused && !has_new_types && !left.is_uncertain());
         // Where servers take turns, the one that refused is not the one that answers next.
-        let take_turns = || OID_TABLE.alternation.concerns(&asked.place.identity, Some(clock::now()));
-        if !was_refused || self.has_new_types || asked.is_uncertain() || take_turns() {
-            return Some(asked);
+        let left = left.filter(|left| !OID_TABLE.alternation.concerns(&left.place.identity, Some(clock::now())));
+        let successor = left.and_then(|left| left.successor.get()).and_then(shared);
+        match successor.filter(|successor| !successor.is_uncertain()) {
+            Some(successor) => Next { left: left.cloned(), asked: Some(latest(successor)), has_new_types },
+            None => Next { asked, has_new_types, left: None },
         }
-        let successor = asked.successor.get().and_then(shared).filter(|successor| !successor.is_uncertain());
-        let latest = |successor| match OID_TABLE.current(&successor) {
-            Current::Newer(newer) => newer,
-            _ => successor,
-        };
-        Some(successor.map_or(asked, latest))
+    }
+}
+
+impl Next {
+    pub(crate) const UNKNOWN: Next = Next { asked: None, has_new_types: false, left: None };
+}
+
+/// Does the server answer that was left? Then another one answered the check, and is likely to answer next: the same is
+/// asked again, once.
+pub(crate) fn take_turns(left: &mut Option<Arc<Snapshot>>, place: &Place) -> bool {
+    let left = left.take().filter(|left| left.place == *place);
+    if let Some(left) = &left {
+        left.successor.set(None);
+    }
+    left.is_some()
+}
+
+/// The latest snapshot of the same place.
+pub(crate) fn latest(snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+    match OID_TABLE.current(&snapshot) {
+        Current::Newer(newer) => newer,
+        _ => snapshot,
     }
 }
 

@@ -17,7 +17,9 @@ use crate::connection::transaction_state::{guarded, is_broken, is_loss};
 use crate::probe::identify::{Identified, Level};
 use crate::report::log::{self, printable};
 use crate::report::warnings;
-use crate::synchronize::asking::{Asking, Holds, MAX_CATCH_UPS, NewTypes, Start, note_in_between};
+use crate::synchronize::asking::{
+    Asking, Holds, MAX_CATCH_UPS, NewTypes, Next, Start, note_in_between, take_turns,
+};
 
 /// What a connection needs.
 pub(super) struct Found {
@@ -46,8 +48,7 @@ impl Asking {
                 Holds::NoOrIncomplete => {}
             }
         }
-        let has_new_types = first.has_new_types;
-        let found = self.identify_and_look_up(conn, first.next(start), has_new_types)?;
+        let found = self.identify_and_look_up(conn, first.next(start))?;
         if was_refused {
             note_in_between(before, found.as_ref());
         }
@@ -72,17 +73,16 @@ impl Asking {
     }
 
     /// Two round trips, or one more if it is not clear whether types are new.
-    fn identify_and_look_up(
-        self,
-        conn: &mut PgConnection,
-        mut asked: Option<Arc<Snapshot>>,
-        mut has_new_types: bool,
-    ) -> QueryResult<Option<Arc<Snapshot>>> {
+    fn identify_and_look_up(self, conn: &mut PgConnection, next: Next) -> QueryResult<Option<Arc<Snapshot>>> {
         let replicas = notes::lasting(conn).replicas;
+        let Next { mut asked, mut has_new_types, mut left } = next;
         for _ in 0..MAX_CATCH_UPS {
             let question = asked.as_ref().map(|asked| asked.content.question.clone()).unwrap_or_default();
             let Identified { server, shown } = statements::identify(conn, &question, self.level)?;
             let place = server.place(replicas);
+            if take_turns(&mut left, &place) {
+                continue;
+            }
             if let Some(asked) = asked.as_ref().filter(|asked| !has_new_types && asked.holds(&place, &shown)) {
                 match self.new_types(asked) {
                     NewTypes::None => return Ok(Some(Arc::clone(asked))),
@@ -177,7 +177,7 @@ impl Asking {
         let replicas = notes::lasting(conn).replicas;
         let is_known = identified.is_some_and(|known| OID_TABLE.knows(&known.server.place(replicas)));
         let asking = Asking { level, ..self };
-        match guarded(conn, |conn| asking.identify_and_look_up(conn, None, false)) {
+        match guarded(conn, |conn| asking.identify_and_look_up(conn, Next::UNKNOWN)) {
             Ok(snapshot) => {
                 if level == Level::Unidentified {
                     warnings::that_identity_is_refused();

@@ -13,7 +13,7 @@ use crate::connection::{caches, notes};
 use crate::report::observers::notice;
 use crate::report::warnings;
 use crate::synchronize::Outcome;
-use crate::synchronize::asking::{Asking, Start};
+use crate::synchronize::asking::{Asking, Start, latest};
 
 pub(crate) enum Settled {
     /// They agree with this, which they were filled from.
@@ -92,7 +92,7 @@ pub(crate) fn note_move(from: Option<&Arc<Snapshot>>, to: &Snapshot) {
     if left == entered {
         return;
     }
-    from.successor.set(Some(to.id));
+    latest(Arc::clone(from)).successor.set(Some(to.id));
     to.successor.set(None);
     OID_TABLE.alternation.note(left, entered);
     if from.server.is_same_for_a_reader(&to.server) && OID_TABLE.alternation.concerns(entered, Some(clock::now()))

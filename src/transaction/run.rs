@@ -175,13 +175,15 @@ fn run_stock<T, E: From<Error>>(
     how: &Begin,
     closure: impl FnOnce(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
-    if is_in_transaction(conn) {
+    let is_savepoint = is_in_transaction(conn);
+    if is_savepoint {
         AnsiTransactionManager::begin_transaction(conn)?;
     } else {
         AnsiTransactionManager::begin_transaction_sql(conn, &how.sql)?;
     }
     let prepared = how.before_probe.as_ref().map_or(Ok(()), |sql| conn.batch_execute(sql));
-    match prepared.map_err(E::from).and_then(|()| watched(conn, closure)) {
+    let work = |()| if is_savepoint { watched(conn, closure) } else { closure(conn) };
+    match prepared.map_err(E::from).and_then(work) {
         Ok(value) => AnsiTransactionManager::commit_transaction(conn).map(|()| value).map_err(E::from),
         Err(error) => match AnsiTransactionManager::rollback_transaction(conn) {
             Ok(()) | Err(Error::BrokenTransactionManager) => Err(error),

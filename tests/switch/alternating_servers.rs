@@ -42,6 +42,26 @@ impl Alternating {
     }
 }
 
+/// One connection has moved to the other server, so those that follow ask about that one first.
+#[test]
+fn no_connection_is_left_empty_where_two_servers_begin_to_alternate_after_a_switch() {
+    let upgrade = Upgrade::start(two_in_turn()).expect("two servers and a pooler");
+    let mut conns: Vec<_> =
+        (0..8).map(|_| PgConnection::establish(&upgrade.url()).expect("a connection")).collect();
+    for conn in &mut conns {
+        synchronize(conn).expect("a first look");
+    }
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    assert!(matches!(synchronize(&mut conns[0]), Ok(Outcome::Changed(_))));
+    let servers = [upgrade.old, upgrade.new];
+    let _between =
+        take_in_turn(&upgrade.pgbouncer, &upgrade.database, servers, Through::Hosts).expect("both servers");
+    for (number, conn) in conns.iter_mut().enumerate().skip(1) {
+        let outcome = synchronize(conn);
+        assert!(matches!(outcome, Ok(Outcome::Unchanged | Outcome::Changed(_))), "{number}: {outcome:?}");
+    }
+}
+
 fn every_transaction_is_right(through: Through, max_prepared_statements: u32, cache: CacheSize) {
     let alternating = Alternating::start(through, max_prepared_statements);
     let url = alternating.upgrade.url();

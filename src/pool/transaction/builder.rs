@@ -32,7 +32,8 @@ impl HotPoolTransactionBuilder {
         serializable
     }
 
-    /// SQL that has to run before the check: as [`HotTransactionBuilder::before_probe`]. It runs again with each try.
+    /// SQL that has to run before the check: as [`HotTransactionBuilder::before_probe`]. It runs again with each try. On
+    /// a connection with a test transaction nothing is checked after it: what it sets stays until that ends.
     pub fn before_probe(self, sql: impl Into<String>) -> Self {
         HotPoolTransactionBuilder { options: self.options.before_probe(sql), ..self }
     }
