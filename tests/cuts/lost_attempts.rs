@@ -86,7 +86,8 @@ impl Setting {
     }
 }
 
-const RUNS_STATEMENT: &str = "state = 'active' AND query LIKE '%/* lost */'";
+/// Asleep: while it is only prepared, the server would notice the cut.
+const RUNS_STATEMENT: &str = "wait_event = 'PgSleep' AND query LIKE '%/* lost */'";
 const IS_IDLE: &str = "state = 'idle in transaction' AND query LIKE '%/* idle */'";
 
 /// The first attempt takes the row, and is lost while a statement runs, or while it is idle and the server can't notice.

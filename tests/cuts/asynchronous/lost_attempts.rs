@@ -67,7 +67,7 @@ impl Setting {
     fn are_busy(&self) -> bool {
         let mut client = self.server.client(&self.database).expect("a server");
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%/* lost async */'";
+             AND pid <> pg_backend_pid() AND wait_event = 'PgSleep' AND query LIKE '%/* lost async */'";
         client.query_one(sql, &[]).expect("a count").get::<_, i64>(0) > 0
     }
 
