@@ -7,15 +7,13 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, PooledConnection};
 use diesel::{Connection as _, ConnectionResult, PgConnection, QueryResult};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPgConnection;
-use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPool;
+use diesel_postgres_hot_upgrade::asynchronous::{HotUpgradeAsyncPgConnection, HotUpgradeAsyncPool};
 use diesel_postgres_hot_upgrade::{
-    HotPoolTransactionBuilder, HotTransactionError, HotUpgradeCustomizer, HotUpgradeManager, HotUpgradePool,
-    TargetSessionAttrs, Verify,
+    HotTransactionError, HotUpgradeCustomizer, HotUpgradeManager, HotUpgradePool, TargetSessionAttrs, Verify,
 };
 use futures_util::future::BoxFuture;
 
-use crate::support::drivers::session::Work;
+use crate::support::drivers::session::{Work, options};
 use crate::support::drivers::{Begin, Driver, Kind, RUNTIME, Session, wait};
 
 type Hot = HotUpgradeAsyncPgConnection;
@@ -204,21 +202,13 @@ impl Pool {
         how: &Begin<'_>,
         mut work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
     ) -> Result<T, HotTransactionError> {
-        let options = |builder: HotPoolTransactionBuilder| {
-            let builder = if how.is_serializable { builder.serializable() } else { builder };
-            let builder = if how.is_read_only { builder.read_only() } else { builder };
-            match how.before_probe {
-                Some(sql) => builder.before_probe(sql),
-                None => builder,
-            }
-        };
         let work = &Work::new(&mut work);
         match self {
             Pool::Blocking(pool) => {
-                pool.hot_transaction_with(options, |conn| work.run(Session::Blocking(conn, Kind::Hot)))
+                pool.hot_transaction_with(options!(how), |conn| work.run(Session::Blocking(conn, Kind::Hot)))
             }
             Pool::Async(pool) => {
-                wait(pool.hot_transaction_with(options, async move |conn| work.block(Session::Async(conn))))
+                wait(pool.hot_transaction_with(options!(how), async move |conn| work.block(Session::Async(conn))))
             }
             Pool::StockBlocking(_) | Pool::StockAsync(_) => panic!("a stock pool has no transactions"),
         }

@@ -12,7 +12,7 @@ use diesel::query_dsl::CompatibleType;
 use diesel::result::Error;
 use diesel_async::{AsyncConnection, AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_postgres_hot_upgrade::asynchronous::HotUpgradeAsyncPgConnection;
-use diesel_postgres_hot_upgrade::{HotTransactionBuilder, HotUpgradeExt, synchronize};
+use diesel_postgres_hot_upgrade::{HotUpgradeExt, synchronize};
 
 use crate::support::drivers::{Kind, wait};
 
@@ -30,6 +30,21 @@ pub(crate) struct Begin<'a> {
     pub(crate) is_read_only: bool,
     pub(crate) before_probe: Option<&'a str>,
 }
+
+/// Gives these options to a builder: those of connections and of pools have the same methods.
+macro_rules! options {
+    ($how:expr) => {
+        |builder| {
+            let builder = if $how.is_serializable { builder.serializable() } else { builder };
+            let builder = if $how.is_read_only { builder.read_only() } else { builder };
+            match $how.before_probe {
+                Some(sql) => builder.before_probe(sql),
+                None => builder,
+            }
+        }
+    };
+}
+pub(super) use options;
 
 type Closure<'a, T> = dyn FnMut(&mut Session<'_>) -> QueryResult<T> + Send + 'a;
 
@@ -188,22 +203,14 @@ impl Session<'_> {
         how: &Begin<'_>,
         mut work: impl FnMut(&mut Session<'_>) -> QueryResult<T> + Send,
     ) -> QueryResult<T> {
-        let options = |builder: HotTransactionBuilder| {
-            let builder = if how.is_serializable { builder.serializable() } else { builder };
-            let builder = if how.is_read_only { builder.read_only() } else { builder };
-            match how.before_probe {
-                Some(sql) => builder.before_probe(sql),
-                None => builder,
-            }
-        };
         match self {
             Session::Blocking(conn, Kind::Hot) => {
                 let work = &Work::new(&mut work);
-                conn.hot_transaction_with(options, |conn| work.run(Session::Blocking(conn, Kind::Hot)))
+                conn.hot_transaction_with(options!(how), |conn| work.run(Session::Blocking(conn, Kind::Hot)))
             }
             Session::Async(conn) => {
                 let work = &Work::new(&mut work);
-                wait(conn.hot_transaction_with(options, async move |conn| work.block(Session::Async(conn))))
+                wait(conn.hot_transaction_with(options!(how), async move |conn| work.block(Session::Async(conn))))
             }
             Session::Blocking(_, Kind::Stock) | Session::StockAsync(_) => self.transaction(|conn| {
                 conn.batch_execute(how.before_probe.unwrap_or_default())?;
