@@ -6,7 +6,9 @@ use std::thread;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_postgres_hot_upgrade::{HotUpgradeExt, Outcome, stats, synchronize};
-use fixture::{RECREATE_ENUM, Statements, Through, start_time, take_in_turn, two_in_turn, write_and_read_back};
+use fixture::{
+    RECREATE_ENUM, Statements, Through, Upgrade, start_time, take_in_turn, two_in_turn, write_and_read_back,
+};
 use testbed::{Cluster, Forwarder, PgBouncerConfig};
 
 use crate::pools::{next_number, pool, storm, upgrade};
@@ -46,18 +48,27 @@ fn one_load_for_sixteen(config: PgBouncerConfig) {
     assert_eq!(stats().changes() - after.changes(), 1);
 }
 
-#[test]
-fn looks_cost_the_round_trips_that_the_documentation_says() {
-    let _alone = alone();
+/// Two servers behind a pooler, and an address of it that counts round trips.
+fn counted() -> (Upgrade, Forwarder, String) {
     let upgrade = upgrade(PgBouncerConfig::default());
     let forwarder = Forwarder::start(upgrade.pgbouncer.address()).expect("a forwarder");
     let url = format!("postgres://postgres@{}/{}", forwarder.address(), upgrade.database);
+    (upgrade, forwarder, url)
+}
+
+/// The round trips of one check.
+fn cost(forwarder: &Forwarder, conn: &mut PgConnection) -> usize {
+    let before = forwarder.round_trips();
+    synchronize(conn).expect("a server");
+    forwarder.round_trips() - before
+}
+
+#[test]
+fn looks_cost_the_round_trips_that_the_documentation_says() {
+    let _alone = alone();
+    let (upgrade, forwarder, url) = counted();
     let mut conn = PgConnection::establish(&url).expect("a connection");
-    let mut cost = || {
-        let before = forwarder.round_trips();
-        synchronize(&mut conn).expect("a server");
-        forwarder.round_trips() - before
-    };
+    let mut cost = || cost(&forwarder, &mut conn);
     let mut costs = |expected: [usize; 2], what: &str| {
         assert_eq!([cost(), cost()], expected, "{what}, and once more");
         assert_eq!([cost(), cost()], [1, 1], "after {what}");
@@ -87,17 +98,9 @@ fn looks_cost_the_round_trips_that_the_documentation_says() {
 #[test]
 fn a_connection_asks_first_about_the_server_that_the_last_one_moved_to() {
     let _alone = alone();
-    let upgrade = upgrade(PgBouncerConfig::default());
-    let forwarder = Forwarder::start(upgrade.pgbouncer.address()).expect("a forwarder");
-    let url = format!("postgres://postgres@{}/{}", forwarder.address(), upgrade.database);
+    let (upgrade, forwarder, url) = counted();
     let mut conns = [(); 3].map(|()| PgConnection::establish(&url).expect("a connection"));
-    let costs = |conns: &mut [PgConnection; 3]| {
-        conns.each_mut().map(|conn| {
-            let before = forwarder.round_trips();
-            synchronize(conn).expect("a server");
-            forwarder.round_trips() - before
-        })
-    };
+    let costs = |conns: &mut [PgConnection; 3]| conns.each_mut().map(|conn| cost(&forwarder, conn));
     // Prepares what is prepared once.
     (0..2).for_each(|_| {
         costs(&mut conns);
@@ -110,6 +113,20 @@ fn a_connection_asks_first_about_the_server_that_the_last_one_moved_to() {
     costs(&mut conns);
     upgrade.run_on(upgrade.old, RECREATE_ENUM).expect("another enum of the same name");
     assert_eq!(costs(&mut conns), [4 + 1, 2 + 1, 2 + 1], "a change of the same server, which is no move");
+}
+
+#[test]
+fn a_connection_that_follows_a_while_later_looks_as_well() {
+    let _alone = alone();
+    let (upgrade, forwarder, url) = counted();
+    let mut conns = [(); 2].map(|()| PgConnection::establish(&url).expect("a connection"));
+    for conn in &mut conns {
+        (0..2).for_each(|_| drop(synchronize(conn).expect("a server")));
+    }
+    upgrade.switch_to(upgrade.new).expect("a switch");
+    assert_eq!(cost(&forwarder, &mut conns[0]), 4 + 1, "the first one; identify is prepared");
+    wait_until_stale();
+    assert_eq!(cost(&forwarder, &mut conns[1]), 4 + 1, "one less than without the first one");
 }
 
 #[test]
